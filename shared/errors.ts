@@ -1,0 +1,97 @@
+/**
+ * Every failure that the world can cause, in one table: its HTTP status, whether the same call may
+ * succeed later, and what a person does next. Programmer errors use `assert` instead.
+ *
+ * Invariants: codes are stored and sent, so they are never renamed; `cause` is kept, never
+ * flattened into text; secrets never enter `details`.
+ */
+
+export interface ErrorFact {
+  /** HTTP status when the error leaves through the API. */
+  readonly status: number;
+  /** True when repeating the same call later may succeed. */
+  readonly retryable: boolean;
+  /** What the reader does next, in one sentence. */
+  readonly remedy: string;
+}
+
+const facts = {
+  "input-invalid": fact(400, "Correct the named fields and send it again."),
+  "json-invalid": fact(400, "Send valid JSON within the size limit."),
+  "config-invalid": fact(400, "Correct the named settings in the file and start again."),
+  unauthorized: fact(401, "Send a valid token: `Authorization: Bearer …`."),
+  forbidden: fact(403, "Use a credential that is allowed to do this."),
+  "not-found": fact(404, "Check the name with the matching list command."),
+  conflict: fact(409, "Read the current state and decide again."),
+  "too-large": fact(413, "Stay below the stated limit."),
+  internal: fact(500, "Read the log of this process and report the fault."),
+
+  "onnx-truncated": fact(400, "The file ends too early: copy or export the model again."),
+  "onnx-malformed": fact(400, "The file is not valid ONNX: export the model again."),
+  "onnx-cycle": fact(400, "The graph has a cycle: export the model again."),
+  "onnx-too-large": fact(413, "A tensor declares more data than is allowed: use a smaller model."),
+  "onnx-not-finite": fact(400, "Weights hold NaN or infinity: repair or retrain the model."),
+  "onnx-unsupported": fact(400, "Re-export the model without the named feature."),
+
+  "golden-invalid": fact(
+    400,
+    "Correct the golden set; its format is described in docs/golden-sets.md.",
+  ),
+  "golden-mismatch": fact(
+    400,
+    "The golden set does not fit the model's inputs: use the matching set.",
+  ),
+
+  "recipe-unknown": fact(404, "List the recipes with `fleetfit recipe list`."),
+  "pass-failed": fact(422, "Read the pass named in the message; try another recipe."),
+  "job-cancelled": fact(409, "Start the job again."),
+  "job-failed": fact(500, "Read the job's message; start it again after correcting the cause."),
+} as const satisfies Record<string, ErrorFact>;
+
+function fact(status: number, remedy: string, retryable = false): ErrorFact {
+  return { status, retryable, remedy };
+}
+
+export type ErrorCode = keyof typeof facts;
+
+/** All codes with their facts, for docs, the API description and tests. */
+export const errorFacts: Readonly<Record<ErrorCode, ErrorFact>> = facts;
+
+/** A failure of the world: `code` for programs, `message` for people, `details` for both. */
+export class FleetError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { details?: Record<string, unknown>; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "FleetError";
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+
+  get remedy(): string {
+    return facts[this.code].remedy;
+  }
+
+  get status(): number {
+    return facts[this.code].status;
+  }
+
+  get retryable(): boolean {
+    return facts[this.code].retryable;
+  }
+}
+
+/** True for a FleetError, of the given code when one is named. */
+export function isFleetError(error: unknown, code?: ErrorCode): error is FleetError {
+  return error instanceof FleetError && (code === undefined || error.code === code);
+}
+
+/** True when `code` is one of the table. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(facts, code);
+}
