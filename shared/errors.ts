@@ -44,6 +44,7 @@ const facts = {
 
   "recipe-unknown": fact(404, "List the recipes with `fleetfit recipe list`."),
   "pass-failed": fact(422, "Read the pass named in the message; try another recipe."),
+  "training-diverged": fact(422, "Lower the learning rate or check the training data."),
   "job-cancelled": fact(409, "Start the job again."),
   "job-failed": fact(500, "Read the job's message; start it again after correcting the cause."),
 } as const satisfies Record<string, ErrorFact>;
