@@ -47,6 +47,11 @@ const facts = {
   "training-diverged": fact(422, "Lower the learning rate or check the training data."),
   "job-cancelled": fact(409, "Start the job again."),
   "job-failed": fact(500, "Read the job's message; start it again after correcting the cause."),
+
+  "node-too-old": fact(500, "Install Node 20 or newer and repeat the command."),
+  "install-failed": fact(500, "Correct what npm names above the message and repeat the command."),
+  "install-busy": fact(503, "Wait for the other installation or delete its lock.", true),
+  "registry-unreachable": fact(503, "Check network, proxy and npm's registry setting.", true),
 } as const satisfies Record<string, ErrorFact>;
 
 function fact(status: number, remedy: string, retryable = false): ErrorFact {
