@@ -1,0 +1,5 @@
+/** All benchmarks: a new one is one file and one line here. */
+import type { Benchmark } from "./frame.ts";
+import { onnxCodec } from "./onnx-codec.ts";
+
+export const benchmarks: readonly Benchmark[] = [onnxCodec];
