@@ -65,11 +65,11 @@ const cases: Readonly<Record<string, GradientCase>> = {
     group: { int: 4 },
     strides: { ints: [2, 2] },
   }),
-  "Conv SAME_UPPER": conv([2, 3, 6, 7], [4, 3, 4, 3], {
+  "Conv SAME_UPPER": conv([2, 3, 6, 7], [4, 3, 3, 4], {
     auto_pad: { string: "SAME_UPPER" },
     strides: { ints: [2, 2] },
   }),
-  "Conv SAME_LOWER": conv([2, 3, 6, 7], [4, 3, 4, 3], {
+  "Conv SAME_LOWER": conv([2, 3, 6, 7], [4, 3, 3, 4], {
     auto_pad: { string: "SAME_LOWER" },
     strides: { ints: [2, 2] },
   }),
