@@ -52,6 +52,38 @@ const facts = {
   "install-failed": fact(500, "Correct what npm names above the message and repeat the command."),
   "install-busy": fact(503, "Wait for the other installation or delete its lock.", true),
   "registry-unreachable": fact(503, "Check network, proxy and npm's registry setting.", true),
+
+  "mqtt-unreachable": fact(503, "Check the broker's address, the network and the port.", true),
+  "mqtt-refused": fact(403, "Check the credential: claim a new token or retire the old device."),
+  "message-too-large": fact(413, "Send a smaller message; the limit of each is in the registry."),
+  "message-malformed": fact(400, "Update the sender: its message does not follow the protocol."),
+  "message-unknown": fact(400, "Update the receiver: it does not know this topic or message."),
+  "message-version-unknown": fact(400, "Update the older of the two programs."),
+  "topic-foreign": fact(403, "A device may only write below its own id."),
+
+  "claim-expired": fact(403, "Make a new token with `fleetfit device claim`."),
+  "claim-used": fact(403, "Make a new token with `fleetfit device claim`; each serves one device."),
+  "claim-invalid": fact(403, "Copy the whole token again or make a new one."),
+  "device-retired": fact(403, "A retired identity never returns: claim a new token."),
+  "device-quarantined": fact(403, "Two devices share this identity: retire it, claim each anew."),
+
+  "signature-invalid": fact(403, "Do not run this file; check the controller's signing key."),
+  "manifest-invalid": fact(
+    400,
+    "Update the older of the two programs, then start the rollout again.",
+  ),
+  "manifest-expired": fact(403, "Start the rollout again: a fresh manifest will be signed."),
+  "manifest-foreign": fact(403, "This manifest is for another device, class, runtime or tenant."),
+  "release-older": fact(409, "Start a rollout: it draws a higher release counter."),
+  "artifact-mismatch": fact(422, "The bytes do not match the signed hash: send them again.", true),
+  "artifact-too-long": fact(413, "More bytes arrived than announced: check the sender."),
+  "artifact-missing": fact(404, "Import the model or golden set again."),
+  "disk-full": fact(507, "Free space on the device; the update is tried again.", true),
+
+  "runner-crashed": fact(500, "The model killed its process: look at memory and operators."),
+  "runner-timeout": fact(504, "The model did not answer in time.", true),
+  "model-missing": fact(404, "No model of this name is committed on this device."),
+  "database-newer": fact(500, "Update this program: its database was made by a newer one."),
 } as const satisfies Record<string, ErrorFact>;
 
 function fact(status: number, remedy: string, retryable = false): ErrorFact {

@@ -1,0 +1,52 @@
+/** Every message of the protocol. A new one is one file in `messages/` and one line here. */
+import { FleetError } from "../errors.ts";
+import type { MessageDefinition } from "./message.ts";
+import { ack } from "./messages/ack.ts";
+import { artifactBlock, artifactRefused, artifactRequest } from "./messages/artifact-transfer.ts";
+import { attemptOutcome } from "./messages/attempt-outcome.ts";
+import { desired } from "./messages/desired.ts";
+import { enrolRequest, enrolResponse } from "./messages/enrol.ts";
+import { inventory } from "./messages/inventory.ts";
+import { measurement } from "./messages/measurement.ts";
+import { birth, death } from "./messages/presence.ts";
+import { reported } from "./messages/reported.ts";
+import { telemetryWindow } from "./messages/telemetry-window.ts";
+import { parseTopic, type TopicAddress } from "./topics.ts";
+
+export const messages = {
+  "enrol-request": enrolRequest,
+  "enrol-response": enrolResponse,
+  birth,
+  death,
+  desired,
+  reported,
+  "attempt-outcome": attemptOutcome,
+  measurement,
+  inventory,
+  "telemetry-window": telemetryWindow,
+  ack,
+  "artifact-request": artifactRequest,
+  "artifact-block": artifactBlock,
+  "artifact-refused": artifactRefused,
+} as const;
+
+export type MessageName = keyof typeof messages;
+export type PayloadOf<Name extends MessageName> =
+  (typeof messages)[Name] extends MessageDefinition<string, infer Payload> ? Payload : never;
+
+/**
+ * Which message a topic carries, and whose it is.
+ * Errors: `message-unknown` for a topic or message that is none of ours.
+ */
+export function messageOfTopic(topic: string): { name: MessageName; address: TopicAddress } {
+  const address = parseTopic(topic);
+  const name = address?.message;
+  if (address === undefined || name === undefined || !Object.hasOwn(messages, name)) {
+    throw new FleetError("message-unknown", `no message travels on ${topic.slice(0, 200)}`);
+  }
+  const known = name as MessageName;
+  if (messages[known].direction !== address.direction) {
+    throw new FleetError("message-unknown", `${known} does not travel in this direction`);
+  }
+  return { name: known, address };
+}
