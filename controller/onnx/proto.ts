@@ -9,15 +9,8 @@
  * Rejected: a dirty flag per message, which every edit would have to set and one would forget.
  */
 import { FleetError } from "../../shared/errors.ts";
-import {
-  type Field,
-  type MessageSchema,
-  type ModelProto,
-  modelSchema,
-  type TensorProto,
-  tensorSchema,
-  type UnknownField,
-} from "./schema.ts";
+import { type Field, type MessageSchema, modelSchema, tensorSchema } from "./field-tables.ts";
+import type { ModelProto, TensorProto, UnknownField } from "./schema.ts";
 import { checkDeclaredSize } from "./tensor-size.ts";
 import { int64Bytes, malformed, varintBytes, WireReader, WireWriter, wireType } from "./wire.ts";
 

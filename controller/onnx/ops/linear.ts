@@ -1,0 +1,96 @@
+/** Operators that multiply by a weight. */
+import type { Graph } from "../graph.ts";
+import type { Node } from "../node.ts";
+import type { OpFact } from "./op-fact.ts";
+
+const product = (dims: readonly number[]): number => dims.reduce((all, dim) => all * dim, 1);
+
+/** Weight [out, in/group, kernel…], bias [out]. */
+const conv: OpFact = {
+  opType: "Conv",
+  weight: {
+    input: 1,
+    bias: 2,
+    layout: (_node, shape) => ({
+      groups: 1,
+      outer: 1,
+      channels: shape[0]!,
+      inner: product(shape.slice(1)),
+      axis: 0,
+    }),
+  },
+  quantization: {
+    kind: "linear",
+    floatOutput: false,
+    // QLinearConv has no 3-D kernel worth having, and shapes beyond are not made by exporters.
+    refusal: (_node, graph) => rankRefusal(_node, graph, [3, 4]),
+  },
+};
+
+/** Weight [in, out/group, kernel…], bias [out]. Stays float in int8: no fused kernel. */
+const convTranspose: OpFact = {
+  opType: "ConvTranspose",
+  weight: {
+    input: 1,
+    bias: 2,
+    layout(node, shape) {
+      const groups = node.int("group", 1);
+      return {
+        groups,
+        outer: shape[0]! / groups,
+        channels: shape[1]!,
+        inner: product(shape.slice(2)),
+        axis: 1,
+      };
+    },
+  },
+};
+
+/** Y = alpha · A · B + beta · C, B [K, N], or [N, K] with transB. */
+const gemm: OpFact = {
+  opType: "Gemm",
+  weight: {
+    input: 1,
+    bias: 2,
+    layout(node, shape) {
+      if (node.int("transB", 0) === 0) {
+        return { groups: 1, outer: shape[0]!, channels: shape[1]!, inner: 1, axis: 1 };
+      }
+      return { groups: 1, outer: 1, channels: shape[0]!, inner: shape[1]!, axis: 0 };
+    },
+  },
+  quantization: {
+    kind: "linear",
+    floatOutput: true,
+    refusal(node) {
+      const isPlain =
+        node.float("alpha", 1) === 1 && node.float("beta", 1) === 1 && node.int("transA", 0) === 0;
+      return isPlain ? undefined : "alpha, beta or transA is set";
+    },
+  },
+};
+
+/** A · B with B [K, N]; a weight of higher rank has no single channel axis. */
+const matMul: OpFact = {
+  opType: "MatMul",
+  weight: {
+    input: 1,
+    layout: (_node, shape) =>
+      shape.length === 2
+        ? { groups: 1, outer: shape[0]!, channels: shape[1]!, inner: 1, axis: 1 }
+        : undefined,
+  },
+  quantization: {
+    kind: "linear",
+    floatOutput: true,
+    // MatMul and Add become one float Gemm before the quantized kernels are looked for.
+    floatOutputSpoiledBy: ["Add"],
+  },
+};
+
+function rankRefusal(node: Node, graph: Graph, ranks: readonly number[]): string | undefined {
+  const rank = graph.initializers.get(node.input(1))?.dims.length;
+  return rank === undefined || ranks.includes(rank) ? undefined : `weights of rank ${rank}`;
+}
+
+export const linearOps: readonly OpFact[] = [conv, convTranspose, gemm, matMul];

@@ -1,0 +1,76 @@
+/**
+ * What the passes need to know of an operator. Everything that differs between operators is said
+ * here, in one file per family, so that no pass asks for an operator by name.
+ *
+ * A missing property means the default that its comment states; an operator without any entry is
+ * handled as one that nothing is known of.
+ */
+import type { DataType } from "../data-type.ts";
+import type { Graph } from "../graph.ts";
+import type { Node } from "../node.ts";
+
+/** Element type of one of the node's inputs, undefined where it is not known. */
+export type InputType = (index: number) => DataType | undefined;
+
+/**
+ * A weight seen as [groups, outer, channels, inner] in row-major order; output channel
+ * `group · channels + channel` is made from the elements of that group and channel.
+ */
+export interface ChannelLayout {
+  readonly groups: number;
+  readonly outer: number;
+  readonly channels: number;
+  readonly inner: number;
+  /** The axis of the weight that counts output channels. */
+  readonly axis: number;
+}
+
+export interface WeightFact {
+  readonly input: number;
+  /** Position of the bias, one value per output channel; absent when the operator has none. */
+  readonly bias?: number;
+  /** Undefined when this form of the node has no such layout. */
+  readonly layout: (node: Node, weightShape: readonly number[]) => ChannelLayout | undefined;
+}
+
+export interface Bounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+/**
+ * How a node takes part in static int8, from what onnxruntime 1.30 fuses on x86 when it stands
+ * between DequantizeLinear and QuantizeLinear.
+ */
+export type QuantizationRole =
+  /** Input 0 times a constant weight. `refusal` says why this form of it stays float. */
+  | {
+      readonly kind: "linear";
+      readonly refusal?: (node: Node, graph: Graph) => string | undefined;
+      /** Without QuantizeLinear behind it the node is fast too and keeps float accuracy. */
+      readonly floatOutput: boolean;
+      /** Operators behind a float output that would undo the fusion. */
+      readonly floatOutputSpoiledBy?: readonly string[];
+    }
+  /** All inputs are 8-bit, the output has parameters of its own; `range` when it is always the same. */
+  | { readonly kind: "computed"; readonly range?: Bounds }
+  /** Moves 8-bit values about: the output has the parameters of input 0. */
+  | { readonly kind: "moved" }
+  /** Disappears in the QuantizeLinear behind it when that one's range ends where the bounds are. */
+  | {
+      readonly kind: "absorbed";
+      readonly bounds: (node: Node, graph: Graph) => Bounds | undefined;
+    };
+
+export interface OpFact {
+  readonly opType: string;
+  readonly weight?: WeightFact;
+  /** Default: every output has the type of input 0. */
+  readonly outputTypes?: (node: Node, inputType: InputType) => readonly (DataType | undefined)[];
+  /** Default: stays float in static int8. */
+  readonly quantization?: QuantizationRole;
+  /** Half precision: true keeps the whole node in float32. */
+  readonly keepFloat32?: boolean;
+  /** Half precision: inputs that must stay float32. */
+  readonly float32Inputs?: readonly number[];
+}
