@@ -1,0 +1,5 @@
+/** All migrations in order. A new one is one file and one line here; old ones are never edited. */
+import type { Migration } from "../migrate.ts";
+import { migration0001 } from "./0001-first-schema.ts";
+
+export const migrations: readonly Migration[] = [migration0001];
