@@ -7,17 +7,12 @@
  * get gradients, so frozen parts cost nothing and need no rule.
  */
 import { FleetError } from "../../shared/errors.ts";
-import type {
-  ForwardNode,
-  GradientRule,
-  GraphWriter,
-  Saved,
-  StateUpdate,
-} from "./gradient-rule.ts";
+import type { Node } from "../onnx/node.ts";
+import type { GradientRule, GraphWriter, Saved, StateUpdate } from "./gradient-rule.ts";
 import { gradientRules } from "./gradients/registry.ts";
 
 export interface ForwardPass {
-  readonly saved: ReadonlyMap<ForwardNode, Saved>;
+  readonly saved: ReadonlyMap<Node, Saved>;
   readonly states: readonly StateUpdate[];
 }
 
@@ -26,17 +21,17 @@ export interface ForwardPass {
  * for BatchNormalization means that frozen layers use their running statistics.
  */
 export function writeForward(options: {
-  readonly nodes: readonly ForwardNode[];
+  readonly nodes: readonly Node[];
   readonly write: GraphWriter;
   /** Takes the node at this index over unchanged. */
   readonly copy: (index: number) => void;
   readonly active: ReadonlySet<string>;
 }): ForwardPass {
-  const saved = new Map<ForwardNode, Saved>();
+  const saved = new Map<Node, Saved>();
   const states: StateUpdate[] = [];
   for (const [index, node] of options.nodes.entries()) {
     // Shape arithmetic is active too but no gradient ever reaches it, so a missing rule is fine here.
-    const rule = isActive(node, options.active) ? gradientRules.get(node.opType) : undefined;
+    const rule = isActive(node, options.active) ? knownRule(node) : undefined;
     const forward = rule?.forward;
     if (forward === undefined) {
       options.copy(index);
@@ -50,7 +45,7 @@ export function writeForward(options: {
 
 /** Writes the backward part behind `forward` and returns the gradient of each active value. */
 export function writeBackward(options: {
-  readonly nodes: readonly ForwardNode[];
+  readonly nodes: readonly Node[];
   readonly write: GraphWriter;
   readonly active: ReadonlySet<string>;
   readonly forward: ForwardPass;
@@ -77,7 +72,7 @@ export function writeBackward(options: {
 
 /** The wanted values and everything that is computed from them. */
 export function activeValues(
-  nodes: readonly ForwardNode[],
+  nodes: readonly Node[],
   wanted: Iterable<string>,
 ): ReadonlySet<string> {
   const active = new Set(wanted);
@@ -89,17 +84,22 @@ export function activeValues(
   return active;
 }
 
+/** The rule of ONNX's own operator of this type; operators of other domains have none. */
+export function knownRule(node: Node): GradientRule | undefined {
+  return node.domain === "" ? gradientRules.get(node.opType) : undefined;
+}
+
 /** Throws `onnx-unsupported` when nobody has written the operator's gradient yet. */
-function ruleOf(node: ForwardNode): GradientRule {
-  const rule = gradientRules.get(node.opType);
+function ruleOf(node: Node): GradientRule {
+  const rule = knownRule(node);
   if (rule !== undefined) return rule;
   throw new FleetError(
     "onnx-unsupported",
     `no gradient is known for operator ${node.opType} (node ${node.name}): freeze the weights before it`,
-    { details: { node: node.name, opType: node.opType } },
+    { details: { node: node.name, opType: node.opType, domain: node.domain } },
   );
 }
 
-function isActive(node: ForwardNode, active: ReadonlySet<string>): boolean {
+function isActive(node: Node, active: ReadonlySet<string>): boolean {
   return node.inputs.some((input) => active.has(input));
 }

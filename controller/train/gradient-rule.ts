@@ -8,6 +8,7 @@
  */
 import { FleetError } from "../../shared/errors.ts";
 import type { AttributeInputs } from "../onnx/build.ts";
+import type { Node } from "../onnx/node.ts";
 
 /** Writes nodes and constants of the training graph under names that are not in use. */
 export interface GraphWriter {
@@ -30,18 +31,6 @@ export interface GraphWriter {
   shapeOf(value: string): readonly number[];
 }
 
-/** The forward node under a rule. */
-export interface ForwardNode {
-  readonly name: string;
-  readonly opType: string;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  int(attribute: string, fallback: number): number;
-  ints(attribute: string, fallback: readonly number[]): readonly number[];
-  float(attribute: string, fallback: number): number;
-  string(attribute: string, fallback: string): string;
-}
-
 /** Running statistics: an initializer that the training moves towards a value of each batch. */
 export interface StateUpdate {
   /** The initializer, for instance `running_mean`. */
@@ -56,14 +45,14 @@ export interface StateUpdate {
 export type Saved = Readonly<Record<string, string>>;
 
 export interface ForwardContext {
-  readonly node: ForwardNode;
+  readonly node: Node;
   readonly write: GraphWriter;
   /** Declares a state that the training loop moves. */
   updateState(update: StateUpdate): void;
 }
 
 export interface BackwardContext {
-  readonly node: ForwardNode;
+  readonly node: Node;
   readonly write: GraphWriter;
   /** Gradient of the first output, in its shape. */
   readonly outputGradient: string;
@@ -83,7 +72,7 @@ export interface GradientRule {
 }
 
 /** Refuses a form of an operator that its rule does not cover. */
-export function unsupportedForm(node: ForwardNode, what: string): FleetError {
+export function unsupportedForm(node: Node, what: string): FleetError {
   return new FleetError(
     "onnx-unsupported",
     `${node.opType} ${node.name} cannot be trained: ${what}; freeze it or rewrite it first`,

@@ -10,12 +10,11 @@ import { assert } from "../../shared/assert.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { irVersionOfOpset, makeGraph, makeModel, makeNode, makeValueInfo } from "../onnx/build.ts";
 import { dataTypes } from "../onnx/data-type.ts";
+import { Node, normalDomain } from "../onnx/node.ts";
 import type { GraphProto, ModelProto, NodeProto, TensorProto } from "../onnx/schema.ts";
 import { makeTensor, tensorFloats, tensorShape } from "../onnx/tensor.ts";
-import { activeValues, writeBackward, writeForward } from "./differentiate.ts";
-import { forwardNodes } from "./forward-nodes.ts";
-import type { ForwardNode, StateUpdate } from "./gradient-rule.ts";
-import { gradientRules } from "./gradients/registry.ts";
+import { activeValues, knownRule, writeBackward, writeForward } from "./differentiate.ts";
+import type { StateUpdate } from "./gradient-rule.ts";
 import { createGraphDraft, type GraphDraft } from "./graph-draft.ts";
 import type { Loss, ShapedValue } from "./loss.ts";
 
@@ -80,7 +79,7 @@ export function shapeProbe(model: ModelProto): ModelProto {
  */
 export function buildTrainingGraph(options: TrainingGraphOptions): TrainingGraph {
   const graph = graphOf(options.model);
-  const nodes = forwardNodes(graph);
+  const nodes = graph.node.map((proto) => new Node(proto));
   const initializers = new Map(graph.initializer.map((tensor) => [tensor.name ?? "", tensor]));
   const shapes = new Map(options.shapes);
   for (const [name, tensor] of initializers) shapes.set(name, tensorShape(tensor));
@@ -154,12 +153,12 @@ function valueNames(graph: GraphProto): Set<string> {
  * computation, such as a division by 6. A caller's choice is among all float32 initializers.
  */
 function trainableNames(
-  nodes: readonly ForwardNode[],
+  nodes: readonly Node[],
   initializers: ReadonlyMap<string, TensorProto>,
   isTrainable: ((name: string) => boolean) | undefined,
 ): string[] {
   const weights = nodes.flatMap((node) => {
-    const positions = gradientRules.get(node.opType)?.weightInputs ?? [];
+    const positions = knownRule(node)?.weightInputs ?? [];
     return positions.map((position) => node.inputs[position] ?? "");
   });
   const candidates = isTrainable === undefined ? new Set(weights) : initializers.keys();
@@ -228,7 +227,7 @@ function assemble(parts: {
     return makeNode(node);
   });
   const fed = new Set(inputs.map(({ name }) => name));
-  const read = new Set(nodes.flatMap((node) => node.input));
+  const read = new Set(nodes.flatMap((node) => [...node.input, ...new Node(node).captured]));
   const frozen = [...parts.initializers.values()].filter(
     ({ name }) => read.has(name ?? "") && !fed.has(name ?? ""),
   );
@@ -250,7 +249,7 @@ function assemble(parts: {
       initializers: [...frozen, ...constants],
     }),
   });
-  const others = options.model.opsetImport.filter(({ domain }) => !isDefaultDomain(domain));
+  const others = options.model.opsetImport.filter(({ domain }) => normalDomain(domain) !== "");
   return {
     ...model,
     opsetImport: [...model.opsetImport, ...others],
@@ -259,15 +258,12 @@ function assemble(parts: {
 }
 
 function opsetOf(model: ModelProto): number {
-  const version = model.opsetImport.find(({ domain }) => isDefaultDomain(domain))?.version ?? 0n;
+  const version =
+    model.opsetImport.find(({ domain }) => normalDomain(domain) === "")?.version ?? 0n;
   if (version >= BigInt(opsetMin)) return Number(version);
   throw new FleetError(
     "onnx-unsupported",
     `training needs opset ${opsetMin} or newer, the model has ${version}: convert it first`,
     { details: { opset: Number(version) } },
   );
-}
-
-function isDefaultDomain(domain: string | undefined): boolean {
-  return domain === undefined || domain === "" || domain === "ai.onnx";
 }

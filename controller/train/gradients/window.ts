@@ -2,7 +2,8 @@
  * The arithmetic of sliding windows (Conv and pools): explicit pads from `auto_pad`, with the
  * defaults of ONNX opset 11 Conv, MaxPool and AveragePool.
  */
-import { type ForwardNode, unsupportedForm } from "../gradient-rule.ts";
+import type { Node } from "../../onnx/node.ts";
+import { unsupportedForm } from "../gradient-rule.ts";
 
 export interface Window {
   /** One entry per spatial axis in each list. */
@@ -18,7 +19,7 @@ export interface Window {
  * Throws `onnx-unsupported` for an unknown `auto_pad`.
  */
 export function readWindow(
-  node: ForwardNode,
+  node: Node,
   kernel: readonly number[],
   input: readonly number[],
   output: readonly number[],
