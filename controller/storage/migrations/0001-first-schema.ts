@@ -9,12 +9,13 @@ export const migration0001: Migration = {
     await createIdentityTables(db);
     await createModelTables(db);
     await createVariantTables(db);
+    await createWorkTables(db);
     await createRolloutTables(db);
+    await createUplinkTables(db);
     await createIndexes(db);
   },
 };
 
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one flat list of columns.
 async function createIdentityTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("settings")
@@ -83,7 +84,6 @@ async function createIdentityTables(db: Kysely<unknown>): Promise<void> {
     .execute();
 }
 
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one flat list of columns.
 async function createModelTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("blobs")
@@ -137,7 +137,6 @@ async function createModelTables(db: Kysely<unknown>): Promise<void> {
     .execute();
 }
 
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one flat list of columns.
 async function createVariantTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("variants")
@@ -180,6 +179,9 @@ async function createVariantTables(db: Kysely<unknown>): Promise<void> {
     .addColumn("degraded", "integer", (column) => column.notNull())
     .addColumn("measuredAtMs", "integer", (column) => column.notNull())
     .execute();
+}
+
+async function createWorkTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("measurements")
     .addColumn("id", "text", (column) => column.primaryKey().notNull())
@@ -222,7 +224,6 @@ async function createVariantTables(db: Kysely<unknown>): Promise<void> {
     .execute();
 }
 
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one flat list of columns.
 async function createRolloutTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("releaseCounters")
@@ -270,6 +271,9 @@ async function createRolloutTables(db: Kysely<unknown>): Promise<void> {
     .addColumn("attempt", "text", (column) => column.notNull())
     .addPrimaryKeyConstraint("desiredModelsKey", ["device", "model"])
     .execute();
+}
+
+async function createUplinkTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("received")
     .addColumn("device", "text", (column) => column.notNull())

@@ -1,34 +1,88 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { encode } from "cborg";
 import { describe, expect, it } from "vitest";
-import { decodeMessage, encodeMessage } from "../../../shared/protocol/message.ts";
-import { birth } from "../../../shared/protocol/messages/presence.ts";
-import { messageOfTopic } from "../../../shared/protocol/registry.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type MessageDefinition,
+} from "../../../shared/protocol/message.ts";
+import { type MessageName, messageOfTopic, messages } from "../../../shared/protocol/registry.ts";
 import { topicOf } from "../../../shared/protocol/topics.ts";
+import { sampleEnvelope, samplePayloads } from "../../helpers/sample-payloads.ts";
 
-const envelope = {
-  tenant: "acme",
-  device: "cam-1",
-  boot: "0123456789abcdef",
-  sequence: 7,
-  monotonicMs: 12.5,
-  wallMs: null,
-  clockTrusted: false,
-};
-const payload = {
-  session: 3,
-  agentVersion: "0.1.0",
-  profileFingerprint: "ab",
-  emulated: false,
-  outboxPending: 0,
-};
+const folder = new URL("../../fixtures/protocol/", import.meta.url);
+const names = Object.keys(messages) as MessageName[];
+const definition = (name: MessageName) => messages[name] as MessageDefinition;
 
-describe("messages", () => {
-  it("decodes what it encoded", () => {
-    const decoded = decodeMessage(birth, encodeMessage(birth, envelope, payload));
-    expect(decoded.payload).toEqual(payload);
-    expect(decoded.envelope).toEqual({ v: 1, ...envelope });
+describe("recorded messages", () => {
+  it.each(names)("%s has a fixture of its version, and it still decodes", (name) => {
+    const message = definition(name);
+    const bytes = new Uint8Array(readFileSync(new URL(`${name}-v${message.version}.cbor`, folder)));
+    const decoded = decodeMessage(message, bytes);
+    expect(decoded.payload).toEqual(samplePayloads[name]);
+    expect(decoded.envelope).toEqual({ v: message.version, ...sampleEnvelope });
   });
-  it("finds the message of a topic", () => {
-    const topic = topicOf(birth, "acme", "cam-1");
-    expect(messageOfTopic(topic)).toMatchObject({ name: "birth", address: { device: "cam-1" } });
+
+  it("belongs to a known message, each one", () => {
+    for (const file of readdirSync(folder)) {
+      expect(names).toContain(file.replace(/-v\d+\.cbor$/, ""));
+    }
+  });
+});
+
+describe("topics", () => {
+  it.each(names)("lead back to %s", (name) => {
+    const topic = topicOf(definition(name), "acme", "cam-1");
+    expect(messageOfTopic(topic)).toMatchObject({
+      name,
+      address: { tenant: "acme", device: "cam-1" },
+    });
+  });
+
+  it.each([
+    "fleetfit/v1/acme/up/0/cam-1/desired",
+    "fleetfit/v1/acme/up/63/cam-1/birth",
+    "fleetfit/v1/acme/d/cam-1/unknown",
+    "fleetfit/v2/acme/d/cam-1/ack",
+    "fleetfit/v1/acme/d/../ack",
+    "",
+  ])("refuses %j", (topic) => {
+    expect(() => messageOfTopic(topic)).toThrow(
+      expect.objectContaining({ code: "message-unknown" }),
+    );
+  });
+});
+
+describe("hostile bytes", () => {
+  const birth = definition("birth");
+  const good = encodeMessage(birth, sampleEnvelope, samplePayloads.birth);
+  const code = (bytes: Uint8Array) => {
+    try {
+      decodeMessage(birth, bytes);
+    } catch (error) {
+      return (error as { code?: string }).code;
+    }
+    return "accepted";
+  };
+  const frame = (change: object) =>
+    encode({ v: 1, ...sampleEnvelope, payload: samplePayloads.birth, ...change });
+
+  it("are refused with a code each", () => {
+    expect(code(new Uint8Array(birth.bytesMax + 1000))).toBe("message-too-large");
+    expect(code(frame({ v: 2 }))).toBe("message-version-unknown");
+    expect(code(frame({ payload: { session: "3" } }))).toBe("message-malformed");
+    expect(code(frame({ device: "../../etc" }))).toBe("message-malformed");
+    expect(code(new Uint8Array(0))).toBe("message-malformed");
+    expect(code(new Uint8Array([...good, 0]))).toBe("message-malformed");
+    expect(code(new Uint8Array(3_000).fill(0x81))).toBe("message-malformed");
+  });
+
+  it("never do worse than a code, whatever byte is wrong or missing", () => {
+    for (let at = 0; at < good.length; at++) {
+      const flipped = good.slice();
+      flipped[at]! ^= 0xff;
+      expect(["accepted", "message-malformed", "message-version-unknown"]).toContain(code(flipped));
+      expect(code(good.slice(0, at))).toBe("message-malformed");
+    }
   });
 });

@@ -1,0 +1,154 @@
+/** One typical payload per message of the protocol: what the recorded fixtures hold. */
+import { sha256Hex } from "../../shared/artifact/hash.ts";
+import type { Profile } from "../../shared/devices/profile.ts";
+import type { MessageName, PayloadOf } from "../../shared/protocol/registry.ts";
+
+const hash = (text: string) => sha256Hex(new TextEncoder().encode(text));
+
+export const sampleEnvelope = {
+  tenant: "acme",
+  device: "cam-1",
+  boot: "0123456789abcdef",
+  sequence: 7,
+  monotonicMs: 1234.5,
+  wallMs: 1_790_000_000_000,
+  clockTrusted: true,
+};
+
+const key = { keyId: hash("key"), spkiBase64: "MCowBQYDK2VwAyEA" };
+const signed = {
+  signed: { schema: "fleetfit/manifest/1", releaseCounter: 4 },
+  signatures: [{ keyId: hash("key"), signatureBase64: "c2lnbmF0dXJl" }],
+};
+
+export const sampleProfile: Profile = {
+  architecture: "arm64",
+  platform: "linux",
+  kernel: "6.1.0",
+  cpuModel: "Cortex-A76",
+  cores: 4,
+  isa: ["asimddp"],
+  ramBytes: 4_294_967_296,
+  storageFreeBytes: 8_000_000_000,
+  storageTotalBytes: 16_000_000_000,
+  power: "battery",
+  batteryFraction: 0.5,
+  thermalZones: [{ type: "cpu-thermal", celsius: 48.5 }],
+  runtime: { onnxruntime: "1.30.0", providers: ["cpu"] },
+  int8ToFloat32Ratio: 0.6,
+  emulated: true,
+};
+
+export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> } = {
+  "enrol-request": {
+    publicKey: key,
+    passwordSha256: hash("password"),
+    profile: sampleProfile,
+    agentVersion: "0.1.0",
+  },
+  "enrol-response": {
+    accepted: true,
+    tenant: "acme",
+    device: "cam-1",
+    region: "eu-west",
+    labels: { site: "a" },
+    signingKeys: [key],
+  },
+  birth: {
+    session: 3,
+    agentVersion: "0.1.0",
+    profileFingerprint: "abcdef",
+    emulated: true,
+    outboxPending: 2,
+  },
+  death: { session: 3 },
+  desired: {
+    revision: 9,
+    standing: "active",
+    models: { digits: { attempt: "a-1", arm: "canary", manifest: signed } },
+    measurements: [{ measurement: "m-1", manifest: signed }],
+    telemetry: { windowMs: 30_000 },
+  },
+  reported: {
+    desiredRevision: 9,
+    models: {
+      digits: {
+        committed: {
+          bundleSha256: hash("bundle"),
+          version: "1",
+          recipe: "int8-static",
+          releaseCounter: 4,
+        },
+        servingSha256: hash("bundle"),
+        releaseCounterHighest: 5,
+        update: { attempt: "a-2", state: "downloading", progressFraction: 0.25 },
+      },
+    },
+  },
+  "attempt-outcome": {
+    attempt: "a-2",
+    model: "digits",
+    version: "2",
+    bundleSha256: hash("bundle-2"),
+    releaseCounter: 5,
+    outcome: "rolled-back",
+    code: "paired-metric",
+    why: "44 of 500 samples got worse and 2 better (p = 3e-11)",
+    gates: [
+      {
+        gate: "paired-metric",
+        verdict: "fail",
+        why: "44 worse, 2 better",
+        numbers: { worse: 44, better: 2 },
+      },
+    ],
+    servingSha256: hash("bundle"),
+    emulated: true,
+  },
+  measurement: {
+    measurement: "m-1",
+    model: "digits",
+    bundleSha256: hash("bundle"),
+    fingerprint: "abcdef",
+    emulated: true,
+    environmentDegraded: false,
+    facts: [{ metric: "latency-p50-ms", value: 0.05, interval: [0.04, 0.06], n: 512 }],
+    failure: null,
+  },
+  inventory: { profile: sampleProfile, agentVersion: "0.1.0" },
+  "telemetry-window": {
+    model: "digits",
+    bundleSha256: hash("bundle"),
+    region: "eu-west",
+    startedAtMs: 1_790_000_000_000,
+    durationMs: 30_000,
+    ok: 3,
+    errors: 1,
+    timeouts: 0,
+    latency: {
+      scale: 5,
+      offset: -140,
+      counts: [1, 0, 2],
+      zeroCount: 0,
+      count: 3,
+      sum: 0.15,
+      min: 0.048,
+      max: 0.051,
+    },
+    ramPeakBytes: 90_000_000,
+    emulated: true,
+  },
+  ack: { messages: [{ boot: "0123456789abcdef", sequence: 7 }] },
+  "artifact-request": {
+    sha256: hash("artifact"),
+    firstBlock: 8,
+    missing: new Uint8Array([0b0000_0101]),
+  },
+  "artifact-block": {
+    sha256: hash("artifact"),
+    totalBytes: 131_072,
+    index: 1,
+    data: new Uint8Array([1, 2, 3]),
+  },
+  "artifact-refused": { sha256: hash("artifact"), code: "not-found", reason: "no such artifact" },
+};
