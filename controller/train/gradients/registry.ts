@@ -19,7 +19,7 @@ import {
   unsqueezeGradient,
 } from "./same-values.ts";
 import { sigmoidGradient } from "./sigmoid.ts";
-import { softmaxGradient } from "./softmax.ts";
+import { logSoftmaxGradient, softmaxGradient } from "./softmax.ts";
 import { tanhGradient } from "./tanh.ts";
 import { transposeGradient } from "./transpose.ts";
 
@@ -35,6 +35,7 @@ const rules: readonly GradientRule[] = [
   gemmGradient,
   globalAveragePoolGradient,
   identityGradient,
+  logSoftmaxGradient,
   matMulGradient,
   maxPoolGradient,
   mulGradient,

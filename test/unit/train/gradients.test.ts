@@ -118,6 +118,10 @@ const cases: Readonly<Record<string, GradientCase>> = {
   Sigmoid: { nodes: [node("Sigmoid", ["x"])], values: { x: [2, 30] } },
   Tanh: { nodes: [node("Tanh", ["x"])], values: { x: [2, 30] } },
   Softmax: { nodes: [node("Softmax", ["x"], { axis: { int: 1 } })], values: { x: [2, 5, 3] } },
+  LogSoftmax: {
+    nodes: [node("LogSoftmax", ["x"], { axis: { int: 1 } })],
+    values: { x: [2, 5, 3] },
+  },
   "Transpose, Identity and Concat of two paths": {
     nodes: [
       {
