@@ -22,7 +22,7 @@ export interface TrainingProgress {
 }
 
 /** Steps that `trainDigits` takes. */
-export function trainingSteps(version: DigitVersion, imageCount: number): number {
+function trainingSteps(version: DigitVersion, imageCount: number): number {
   return version.epochs * Math.floor(imageCount / batchSize);
 }
 

@@ -1,6 +1,13 @@
 /** The split decides which figures may be believed, so that no trained image is in the pool. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { defaultPoolCount, goldenPool } from "../../../scripts/data/golden-pool.ts";
+import {
+  defaultPoolCount,
+  goldenPool,
+  writeGoldenPool,
+} from "../../../scripts/data/golden-pool.ts";
 import {
   imageBytes,
   loadMnist,
@@ -64,6 +71,22 @@ describe("the split", () => {
     const large = goldenPool(mnist, 300);
     expect(large.labels.subarray(0, 100)).toEqual(small.labels);
     expect(large.images.subarray(0, 100 * imageBytes)).toEqual(small.images);
+  });
+});
+
+describe("writeGoldenPool", () => {
+  it("writes images and labels as arrays of the pool's shape", () => {
+    const folder = mkdtempSync(join(tmpdir(), "golden-pool-"));
+    try {
+      writeGoldenPool(folder, goldenPool(mnist, 10));
+      const images = readFileSync(join(folder, "images.npy"));
+      expect(images.subarray(0, 128).toString("latin1")).toContain("'shape': (10, 28, 28)");
+      expect(images.length).toBe(128 + 10 * imageBytes);
+      const labels = readFileSync(join(folder, "labels.npy"));
+      expect([...labels.subarray(128)]).toEqual([...goldenPool(mnist, 10).labels]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

@@ -20,7 +20,7 @@ import { findShapes } from "../../../scripts/models/training-session.ts";
 import { seededRandom } from "../../../shared/prng.ts";
 
 /** loss = Σ output · seed; its gradient by the output is the seed. */
-export const weightedSum: Loss = {
+const weightedSum: Loss = {
   name: "weighted-sum",
   build(write, output) {
     const product = write.emit("Mul", [output.name, "seed"]);
@@ -45,7 +45,7 @@ export interface GradientCase {
 }
 
 /** A model whose values are all initializers, so that each of them may be trained. */
-export function caseModel(gradientCase: GradientCase): ModelProto {
+function caseModel(gradientCase: GradientCase): ModelProto {
   const random = seededRandom(5);
   const [low, high] = gradientCase.range ?? [-1, 1];
   const initializers = Object.entries(gradientCase.values).map(([name, shape]) => {
