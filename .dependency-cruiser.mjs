@@ -74,12 +74,6 @@ const roomRules = [
     to: { path: "^(scripts|test)/" },
   },
   {
-    name: "scripts-without-test",
-    comment: "A script must run where test/ was left out.",
-    from: { path: "^scripts/" },
-    to: { path: "^test/" },
-  },
-  {
     name: "onnx-stands-alone",
     comment:
       "The ONNX core is the ground of compression and training and knows of no room above it.",

@@ -62,7 +62,6 @@ const violations: Record<string, readonly [file: string, text: string][]> = {
     ["controller/bad.ts", 'import type { Part } from "../agent/part.ts";'],
   ],
   "product-without-scripts": [["agent/bad.ts", 'import "../scripts/tool.ts";']],
-  "scripts-without-test": [["scripts/bad.ts", 'import "../test/helper.ts";']],
   "onnx-stands-alone": [["controller/onnx/bad.ts", 'import "../storage/rows.ts";']],
   "compress-on-onnx": [["controller/compress/bad.ts", 'import "../storage/rows.ts";']],
   "train-on-onnx": [["controller/train/bad.ts", 'import "../storage/rows.ts";']],
