@@ -43,6 +43,8 @@ const facts = {
   ),
 
   "recipe-unknown": fact(404, "List the recipes with `fleetfit recipe list`."),
+  "recipe-invalid": fact(400, "Correct the named fields of the recipe."),
+  "calibration-failed": fact(422, "Check the calibration samples and the model."),
   "pass-failed": fact(422, "Read the pass named in the message; try another recipe."),
   "training-diverged": fact(422, "Lower the learning rate or check the training data."),
   "job-cancelled": fact(409, "Start the job again."),

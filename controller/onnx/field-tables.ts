@@ -56,6 +56,8 @@ export interface MessageSchema {
   /** Rising by number, the order in which they are written. */
   readonly fields: readonly Field[];
   readonly byNumber: readonly (Field | undefined)[];
+  /** Keys of the lists that every message has, empty or not. */
+  readonly listKeys: readonly string[];
 }
 
 const one = (number: number, kind: ScalarKind): FieldSpec => ({
@@ -97,7 +99,8 @@ function table<T extends Message>(
     .sort((left, right) => left.number - right.number);
   const byNumber: (Field | undefined)[] = new Array(fields.at(-1)!.number + 1).fill(undefined);
   for (const field of fields) byNumber[field.number] = field;
-  return { name, fields, byNumber };
+  const lists = fields.filter((field) => field.repeated && !field.bulk);
+  return { name, fields, byNumber, listKeys: lists.map((field) => field.key) };
 }
 
 const stringEntry = table<StringEntryProto>("StringStringEntryProto", {

@@ -36,16 +36,27 @@ export const defaultDecodeLimits: DecodeLimits = {
   partsMax: 4_000_000,
 };
 
-/** Where a decoded message lies in the file; not enumerable, so spreading a message drops it. */
-const sourceKey: unique symbol = Symbol("source");
-
 interface Source {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
 }
 
-type Values = Record<string, unknown> & { [sourceKey]?: Source };
+type Values = Record<string, unknown>;
+
+/** A decoded message. Where it lies in the file is private, so spreading a message drops it. */
+class Decoded {
+  readonly #source: Source;
+
+  constructor(source: Source) {
+    this.#source = source;
+  }
+
+  /** Undefined for messages that were made and not decoded. */
+  static sourceOf(message: object): Source | undefined {
+    return #source in message ? message.#source : undefined;
+  }
+}
 
 interface DecodeState {
   readonly reader: WireReader;
@@ -88,6 +99,9 @@ export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
 
 // ── decoding ────────────────────────────────────────────────────────────────────────────────────
 
+/** Most lists of most messages are empty, so they share one. */
+const emptyList: readonly unknown[] = Object.freeze([]);
+
 /** Decodes from the reader's position to `end`. */
 function decodeMessage(
   state: DecodeState,
@@ -98,10 +112,10 @@ function decodeMessage(
   if (depth > state.limits.depthMax) throw malformed(`more than ${depth} levels of nesting`);
   const { reader } = state;
   const start = reader.position;
-  const message: Values = {};
-  for (const { key, repeated, bulk } of schema.fields) if (repeated && !bulk) message[key] = [];
-  const bulkChunks = new Map<Field, BulkArray[]>();
-  const unknown: UnknownField[] = [];
+  const message = new Decoded({ bytes: reader.bytes, start, end }) as unknown as Values;
+  for (const key of schema.listKeys) message[key] = emptyList;
+  let bulkChunks: Map<Field, BulkArray[]> | undefined;
+  let unknown: UnknownField[] | undefined;
   while (reader.position < end) {
     const tagStart = reader.position;
     const tag = reader.varint(end);
@@ -111,9 +125,11 @@ function decodeMessage(
     const field = schema.byNumber[number];
     if (field === undefined) {
       reader.skip(type, end);
+      unknown ??= [];
       unknown.push({ number, bytes: reader.bytes.subarray(tagStart, reader.position) });
       countPart(state);
     } else if (field.bulk) {
+      bulkChunks ??= new Map();
       const chunks = bulkChunks.get(field) ?? [];
       bulkChunks.set(field, chunks);
       chunks.push(decodeBulk(state, field, type, end));
@@ -121,20 +137,19 @@ function decodeMessage(
       decodeField(state, { schema, field, type, end, depth, message });
     }
   }
-  for (const [field, chunks] of bulkChunks) message[field.key] = joinBulk(field, chunks);
-  if (unknown.length > 0) message["unknownFields"] = Object.freeze(unknown);
-  return seal(state, schema, message, { bytes: reader.bytes, start, end });
+  for (const [field, chunks] of bulkChunks ?? []) message[field.key] = joinBulk(field, chunks);
+  if (unknown !== undefined) message["unknownFields"] = Object.freeze(unknown);
+  return seal(state, schema, message);
 }
 
-/** Checks what only the whole message shows, remembers its source and makes it read-only. */
-function seal(state: DecodeState, schema: MessageSchema, message: Values, source: Source): Values {
+/** Checks what only the whole message shows and makes the message read-only. */
+function seal(state: DecodeState, schema: MessageSchema, message: Values): Values {
   if (schema === tensorSchema) {
     checkDeclaredSize(message as unknown as TensorProto, state.limits.tensorBytesMax);
   }
-  for (const { key, repeated, bulk } of schema.fields) {
-    if (repeated && !bulk) Object.freeze(message[key]);
+  for (const key of schema.listKeys) {
+    if (message[key] !== emptyList) Object.freeze(message[key]);
   }
-  Object.defineProperty(message, sourceKey, { value: source, enumerable: false });
   return Object.freeze(message);
 }
 
@@ -147,13 +162,19 @@ interface FieldContext {
   readonly message: Values;
 }
 
+/** The list of a message that is being decoded, its own as soon as it has an item. */
+function growingList(message: Values, key: string): unknown[] {
+  if (message[key] === emptyList) message[key] = [];
+  return message[key] as unknown[];
+}
+
 function decodeField(state: DecodeState, context: FieldContext): void {
   const { field, type, end, message } = context;
   const { reader } = state;
   if (type === wireType.bytes && isNumeric(field)) {
     if (!field.repeated) throw wrongType(context);
     const rangeEnd = reader.rangeEnd(end);
-    const list = message[field.key] as unknown[];
+    const list = growingList(message, field.key);
     while (reader.position < rangeEnd) {
       countPart(state);
       list.push(decodeNumber(reader, field, rangeEnd));
@@ -164,7 +185,7 @@ function decodeField(state: DecodeState, context: FieldContext): void {
   countPart(state);
   const value = decodeValue(state, context);
   if (field.repeated) {
-    (message[field.key] as unknown[]).push(value);
+    growingList(message, field.key).push(value);
     return;
   }
   if (field.kind === "message" && message[field.key] !== undefined) {
@@ -181,9 +202,11 @@ function decodeValue(state: DecodeState, context: FieldContext): unknown {
   if (field.kind === "message") {
     return decodeMessage(state, field.schema!(), rangeEnd, depth + 1);
   }
-  const range = reader.bytes.subarray(reader.position, rangeEnd);
+  const start = reader.position;
   reader.position = rangeEnd;
-  return field.kind === "string" ? decodeText(range) : range;
+  return field.kind === "string"
+    ? decodeText(reader.bytes, start, rangeEnd)
+    : reader.bytes.subarray(start, rangeEnd);
 }
 
 function decodeNumber(reader: WireReader, field: Field, end: number): number | bigint {
@@ -198,10 +221,18 @@ function decodeNumber(reader: WireReader, field: Field, end: number): number | b
 const asciiLoopMax = 64;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-function decodeText(bytes: Uint8Array): string {
-  if (bytes.length <= asciiLoopMax && bytes.every((byte) => byte < 0x80)) {
-    return String.fromCharCode(...bytes);
+function decodeText(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start > asciiLoopMax) return decodeUtf8(bytes.subarray(start, end));
+  let text = "";
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte >= 0x80) return decodeUtf8(bytes.subarray(start, end));
+    text += String.fromCharCode(byte);
   }
+  return text;
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch (cause) {
@@ -290,7 +321,7 @@ function wrongType({ schema, field, type }: FieldContext): FleetError {
 
 /** Encoded length of a message, and in `sizes` that of every message inside that must be encoded. */
 function messageBytes(schema: MessageSchema, message: Values, sizes: Map<object, number>): number {
-  const source = message[sourceKey];
+  const source = Decoded.sourceOf(message);
   if (source !== undefined) return source.end - source.start;
   const known = sizes.get(message);
   if (known !== undefined) return known;
@@ -340,7 +371,7 @@ function writeMessage(
   message: Values,
   sizes: ReadonlyMap<object, number>,
 ): void {
-  const source = message[sourceKey];
+  const source = Decoded.sourceOf(message);
   if (source !== undefined) {
     writer.raw(source.bytes.subarray(source.start, source.end));
     return;
@@ -374,7 +405,7 @@ function writeField(
     if (isNumeric(field)) writeNumber(writer, field, item as number | bigint);
     else if (field.kind === "message") {
       const inner = item as Values;
-      const source = inner[sourceKey];
+      const source = Decoded.sourceOf(inner);
       writer.varint(source === undefined ? sizes.get(inner)! : source.end - source.start);
       writeMessage(writer, field.schema!(), inner, sizes);
     } else {

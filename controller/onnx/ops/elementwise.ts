@@ -2,24 +2,29 @@
 import type { Graph } from "../graph.ts";
 import type { Node } from "../node.ts";
 import { tensorScalar } from "../tensor.ts";
-import type { Bounds, OpFact } from "./op-fact.ts";
+import { type Bounds, broadcastRank, type OpFact, sameRank } from "./op-fact.ts";
 
-const computed = (opType: string): OpFact => ({ opType, quantization: { kind: "computed" } });
+const unary = (opType: string): OpFact => ({ opType, outputRank: sameRank });
 
-const toBool = (opType: string): OpFact => ({ opType, outputTypes: () => ["bool"] });
+const binary = (opType: string): OpFact => ({ opType, outputRank: broadcastRank });
+
+const toBool = (opType: string): OpFact => ({ ...binary(opType), outputTypes: () => ["bool"] });
 
 const sigmoid: OpFact = {
   opType: "Sigmoid",
+  outputRank: sameRank,
   quantization: { kind: "computed", range: { min: 0, max: 1 } },
 };
 
 const softmax: OpFact = {
   opType: "Softmax",
+  outputRank: sameRank,
   quantization: { kind: "computed", range: { min: 0, max: 1 } },
 };
 
 const relu: OpFact = {
   opType: "Relu",
+  outputRank: sameRank,
   quantization: {
     kind: "absorbed",
     bounds: () => ({ min: 0, max: Number.POSITIVE_INFINITY }),
@@ -29,6 +34,7 @@ const relu: OpFact = {
 /** Bounds are inputs 1 and 2 since opset 11; unknown ones make it stay. */
 const clip: OpFact = {
   opType: "Clip",
+  outputRank: sameRank,
   quantization: { kind: "absorbed", bounds: clipBounds },
 };
 
@@ -44,22 +50,40 @@ function clipBounds(node: Node, graph: Graph): Bounds | undefined {
   return min === undefined || max === undefined ? undefined : { min, max };
 }
 
+/** Unary operators that no pass treats in a way of their own. */
+const plainUnary = [
+  "Abs",
+  "Ceil",
+  "Cos",
+  "Elu",
+  "Erf",
+  "Exp",
+  "Floor",
+  "Gelu",
+  "HardSigmoid",
+].concat(
+  ["HardSwish", "Log", "LogSoftmax", "Mish", "Neg", "PRelu", "Reciprocal", "Round", "Selu"],
+  ["Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"],
+);
+
 export const elementwiseOps: readonly OpFact[] = [
-  computed("Add"),
-  computed("Mul"),
-  computed("LeakyRelu"),
+  { ...binary("Add"), quantization: { kind: "computed" } },
+  { ...binary("Mul"), quantization: { kind: "computed" } },
+  { ...unary("LeakyRelu"), quantization: { kind: "computed" } },
   sigmoid,
   softmax,
   relu,
   clip,
-  // The CPU provider has no half kernels for these two and their ONNX form is often integer.
-  { opType: "Min", keepFloat32: true },
-  { opType: "Max", keepFloat32: true },
+  ...plainUnary.map(unary),
+  ...["Sub", "Div", "Pow", "Mod", "Sum", "Mean"].map(binary),
+  // Whole models keep these two in float32: their ONNX form is often integer arithmetic on shapes.
+  { ...binary("Min"), keepFloat32: true },
+  { ...binary("Max"), keepFloat32: true },
   ...["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"].map(toBool),
   ...["And", "Or", "Not", "Xor", "IsNaN", "IsInf"].map(toBool),
-  { opType: "Where", outputTypes: (_node, inputType) => [inputType(1)] },
+  { ...binary("Where"), outputTypes: (_node, inputType) => [inputType(1)] },
   {
-    opType: "Dropout",
+    ...unary("Dropout"),
     outputTypes: (_node, inputType) => [inputType(0), "bool"],
     float32Inputs: [1],
   },

@@ -1,13 +1,14 @@
 /** Operators that multiply by a weight. */
 import type { Graph } from "../graph.ts";
 import type { Node } from "../node.ts";
-import type { OpFact } from "./op-fact.ts";
+import type { InputRank, OpFact } from "./op-fact.ts";
 
 const product = (dims: readonly number[]): number => dims.reduce((all, dim) => all * dim, 1);
 
 /** Weight [out, in/group, kernel…], bias [out]. */
 const conv: OpFact = {
   opType: "Conv",
+  outputRank: convRank,
   weight: {
     input: 1,
     bias: 2,
@@ -23,13 +24,14 @@ const conv: OpFact = {
     kind: "linear",
     floatOutput: false,
     // QLinearConv has no 3-D kernel worth having, and shapes beyond are not made by exporters.
-    refusal: (_node, graph) => rankRefusal(_node, graph, [3, 4]),
+    refusal: (node, graph) => rankRefusal(node, graph, [3, 4]),
   },
 };
 
 /** Weight [in, out/group, kernel…], bias [out]. Stays float in int8: no fused kernel. */
 const convTranspose: OpFact = {
   opType: "ConvTranspose",
+  outputRank: convRank,
   weight: {
     input: 1,
     bias: 2,
@@ -49,10 +51,13 @@ const convTranspose: OpFact = {
 /** Y = alpha · A · B + beta · C, B [K, N], or [N, K] with transB. */
 const gemm: OpFact = {
   opType: "Gemm",
+  outputRank: () => 2,
   weight: {
     input: 1,
     bias: 2,
+    channelsLast: true,
     layout(node, shape) {
+      if (node.float("alpha", 1) !== 1 || node.float("beta", 1) !== 1) return undefined;
       if (node.int("transB", 0) === 0) {
         return { groups: 1, outer: shape[0]!, channels: shape[1]!, inner: 1, axis: 1 };
       }
@@ -73,8 +78,10 @@ const gemm: OpFact = {
 /** A · B with B [K, N]; a weight of higher rank has no single channel axis. */
 const matMul: OpFact = {
   opType: "MatMul",
+  outputRank: matMulRank,
   weight: {
     input: 1,
+    channelsLast: true,
     layout: (_node, shape) =>
       shape.length === 2
         ? { groups: 1, outer: shape[0]!, channels: shape[1]!, inner: 1, axis: 1 }
@@ -87,6 +94,19 @@ const matMul: OpFact = {
     floatOutputSpoiledBy: ["Add"],
   },
 };
+
+/** Input, weight and output have one rank. */
+function convRank(node: Node, graph: Graph, inputRank: InputRank): number | undefined {
+  return inputRank(0) ?? graph.initializers.get(node.input(1))?.dims.length;
+}
+
+/** As numpy.matmul: a vector counts as a matrix whose added dim is dropped from the result. */
+function matMulRank(_node: Node, _graph: Graph, inputRank: InputRank): number | undefined {
+  const left = inputRank(0);
+  const right = inputRank(1);
+  if (left === undefined || right === undefined) return undefined;
+  return left >= 2 && right >= 2 ? Math.max(left, right) : Math.max(left, right) - 1;
+}
 
 function rankRefusal(node: Node, graph: Graph, ranks: readonly number[]): string | undefined {
   const rank = graph.initializers.get(node.input(1))?.dims.length;

@@ -12,6 +12,9 @@ import type { Node } from "../node.ts";
 /** Element type of one of the node's inputs, undefined where it is not known. */
 export type InputType = (index: number) => DataType | undefined;
 
+/** Rank of one of the node's inputs, undefined where it is not known. */
+export type InputRank = (index: number) => number | undefined;
+
 /**
  * A weight seen as [groups, outer, channels, inner] in row-major order; output channel
  * `group · channels + channel` is made from the elements of that group and channel.
@@ -29,6 +32,8 @@ export interface WeightFact {
   readonly input: number;
   /** Position of the bias, one value per output channel; absent when the operator has none. */
   readonly bias?: number;
+  /** The output counts its channels along its last axis; by default along axis 1. */
+  readonly channelsLast?: boolean;
   /** Undefined when this form of the node has no such layout. */
   readonly layout: (node: Node, weightShape: readonly number[]) => ChannelLayout | undefined;
 }
@@ -67,10 +72,25 @@ export interface OpFact {
   readonly weight?: WeightFact;
   /** Default: every output has the type of input 0. */
   readonly outputTypes?: (node: Node, inputType: InputType) => readonly (DataType | undefined)[];
+  /** Rank of output 0. Default: not known. */
+  readonly outputRank?:
+    | ((node: Node, graph: Graph, inputRank: InputRank) => number | undefined)
+    | undefined;
   /** Default: stays float in static int8. */
   readonly quantization?: QuantizationRole;
   /** Half precision: true keeps the whole node in float32. */
   readonly keepFloat32?: boolean;
+  /** Works on any element type and says nothing of the values: input 0 needs no conversion. */
+  readonly acceptsAnyType?: boolean;
   /** Half precision: inputs that must stay float32. */
   readonly float32Inputs?: readonly number[];
 }
+
+/** The output has as many dims as input 0. */
+export const sameRank: OpFact["outputRank"] = (_node, _graph, inputRank) => inputRank(0);
+
+/** The output has as many dims as the input with the most (ONNX, "Broadcasting in ONNX"). */
+export const broadcastRank: OpFact["outputRank"] = (node, _graph, inputRank) => {
+  const ranks = node.inputs.map((_name, index) => inputRank(index));
+  return ranks.every((rank) => rank !== undefined) ? Math.max(...ranks) : undefined;
+};

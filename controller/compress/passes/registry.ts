@@ -1,0 +1,28 @@
+/** All passes by name. One line adds a pass. */
+import type { Pass } from "../pass.ts";
+import { constantsToInitializers } from "./constants-to-initializers.ts";
+import { convertOpset } from "./convert-opset.ts";
+import { float16 } from "./float16.ts";
+import { foldBatchNorm } from "./fold-batch-norm.ts";
+import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
+import { quantizeDynamic } from "./quantize-dynamic.ts";
+import { quantizeStatic } from "./quantize-static.ts";
+import { removeDeadNodes } from "./remove-dead-nodes.ts";
+import { removeIdentity } from "./remove-identity.ts";
+
+export const passes: readonly Pass[] = [
+  constantsToInitializers,
+  removeIdentity,
+  foldBatchNorm,
+  foldChannelArithmetic,
+  removeDeadNodes,
+  convertOpset,
+  float16,
+  quantizeStatic,
+  quantizeDynamic,
+];
+
+/** A pass by its name, undefined when there is none. */
+export function findPass(name: string): Pass | undefined {
+  return passes.find((pass) => pass.name === name);
+}

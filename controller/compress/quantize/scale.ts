@@ -1,0 +1,146 @@
+/**
+ * From ranges to scales, zero points and integers, in the very steps of onnxruntime's quantizer, so
+ * that the same ranges give the same files.
+ * Source: onnxruntime 1.30, quantization/quant_utils.py, compute_scale_zp and quantize_nparray.
+ */
+import { roundHalfEven } from "../../onnx/float16.ts";
+import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
+
+/** The values that a tensor takes; both ends are reached. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface QuantizationParameters {
+  /** float32. */
+  readonly scale: number;
+  readonly zeroPoint: number;
+}
+
+/** numpy.finfo(float32).tiny: a scale below it counts as no scale. */
+const scaleMin = 1.1754943508222875e-38;
+
+/** Codes of uint8 activations. */
+const activationCodes: Range = { min: 0, max: 255 };
+
+/**
+ * Codes of symmetric int8 weights. The reduced ones keep the sum of two products below the 16 bits
+ * in which x86 without VNNI adds them (2 · 255 · 64 < 32768).
+ */
+export function weightCodes(reduceRange: boolean): Range {
+  return reduceRange ? { min: -64, max: 64 } : { min: -127, max: 127 };
+}
+
+/** Asymmetric uint8. The range is widened to hold 0, which padding and ReLU need exactly. */
+export function activationParameters(range: Range): QuantizationParameters {
+  const min = Math.fround(Math.min(range.min, 0));
+  const max = Math.fround(Math.max(range.max, 0));
+  const step = Math.fround(max - min) / (activationCodes.max - activationCodes.min);
+  if (step < scaleMin) return { scale: 1, zeroPoint: 0 };
+  const zeroPoint = roundHalfEven(activationCodes.min - min / step);
+  return { scale: Math.fround(step), zeroPoint: clamp(zeroPoint, activationCodes) };
+}
+
+/**
+ * The largest scale up to `scale` whose largest code does not pass `max`. onnxruntime removes a Clip
+ * only when the QuantizeLinear behind it cannot yield more than the Clip's bound, and rounding the
+ * scale to float32 may pass it by one unit in the last place.
+ */
+export function scaleWithin(scale: number, max: number): number {
+  let narrowed = scale;
+  const codes = activationCodes.max - activationCodes.min;
+  while (Math.fround(narrowed * codes) > max && narrowed > 0) narrowed = floatBelow(narrowed);
+  return narrowed;
+}
+
+/** Symmetric scale of weights whose largest magnitude is `magnitude`. */
+export function weightScale(magnitude: number, codes: Range): number {
+  const step = Math.fround(2 * magnitude) / (codes.max - codes.min);
+  return step < scaleMin ? 1 : Math.fround(step);
+}
+
+/** uint8 codes of values. */
+export function quantizeActivations(
+  values: Float32Array,
+  { scale, zeroPoint }: QuantizationParameters,
+): Uint8Array {
+  return Uint8Array.from(values, (value) =>
+    clamp(roundHalfEven(Math.fround(value / scale)) + zeroPoint, activationCodes),
+  );
+}
+
+/** Largest magnitude per output channel; one entry for all when `perChannel` is false. */
+export function channelMagnitudes(
+  weights: Float32Array,
+  layout: ChannelLayout,
+  perChannel: boolean,
+): Float32Array {
+  const magnitudes = new Float32Array(perChannel ? layout.channels * layout.groups : 1);
+  forEachChannel(layout, (channel, index) => {
+    const at = perChannel ? channel : 0;
+    const magnitude = Math.abs(weights[index]!);
+    if (magnitude > magnitudes[at]!) magnitudes[at] = magnitude;
+  });
+  return magnitudes;
+}
+
+/** int8 codes of weights with one scale per output channel, or one for all. */
+export function quantizeWeights(
+  weights: Float32Array,
+  layout: ChannelLayout,
+  scales: Float32Array,
+  codes: Range,
+): Int8Array {
+  const result = new Int8Array(weights.length);
+  forEachChannel(layout, (channel, index) => {
+    const scale = scales[scales.length === 1 ? 0 : channel]!;
+    result[index] = clamp(roundHalfEven(Math.fround(weights[index]! / scale)), codes);
+  });
+  return result;
+}
+
+/** Calls back for each element with its output channel, in the order of the data. */
+export function forEachChannel(
+  layout: ChannelLayout,
+  visit: (channel: number, index: number) => void,
+): void {
+  const { groups, outer, channels, inner } = layout;
+  let index = 0;
+  for (let group = 0; group < groups; group++) {
+    for (let row = 0; row < outer; row++) {
+      for (let channel = 0; channel < channels; channel++) {
+        const output = group * channels + channel;
+        for (let element = 0; element < inner; element++) visit(output, index++);
+      }
+    }
+  }
+}
+
+/** int32 codes of a bias whose scale is that of the products it is added to. */
+export function quantizeBias(bias: Float32Array, scales: Float32Array): Int32Array {
+  return Int32Array.from(bias, (value, channel) => {
+    const scale = scales[scales.length === 1 ? 0 : channel]!;
+    return clamp(roundHalfEven(value / scale), { min: -(2 ** 31), max: 2 ** 31 - 1 });
+  });
+}
+
+/**
+ * The smallest weight scale with which a bias still fits into int32 (onnxruntime issue 11415; the
+ * factor leaves room for rounding, as in qdq_quantizer.py).
+ */
+export function weightScaleForBias(bias: number, inputScale: number): number {
+  return (1.0001 * 2 * Math.abs(bias)) / 4294967294 / inputScale;
+}
+
+function clamp(value: number, range: Range): number {
+  return Math.min(Math.max(value, range.min), range.max);
+}
+
+/** The next float32 towards zero; for positive values. */
+function floatBelow(value: number): number {
+  const floats = Float32Array.of(value);
+  const bits = new Uint32Array(floats.buffer);
+  bits[0]!--;
+  return floats[0]!;
+}

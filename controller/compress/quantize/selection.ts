@@ -1,0 +1,214 @@
+/**
+ * Decides, before anything is written, which nodes of a graph become int8 and which values between
+ * them get scales. What is decided here is what onnxruntime can fuse on x86: a node is only worth
+ * quantizing when every input and its output are.
+ *
+ * Steps, in topological order:
+ * 1. Linear nodes with a constant float32 weight are taken; the values they read become quantized.
+ * 2. A node with a role is taken when all values it reads are quantized by then.
+ * 3. Relu and Clip right behind a taken node are absorbed: the scale is that of what comes out.
+ * 4. Backwards: a taken node that only float nodes read is given up, since quantizing its output
+ *    costs accuracy and saves nothing. Linear nodes stay.
+ *
+ * Source: onnxruntime 1.30, qdq_selector_action_transformer.cc, and graph dumps of it.
+ */
+import type { DataType } from "../../onnx/data-type.ts";
+import { elementTypes } from "../../onnx/element-types.ts";
+import type { Graph } from "../../onnx/graph.ts";
+import type { Node } from "../../onnx/node.ts";
+import type { Bounds, QuantizationRole, WeightFact } from "../../onnx/ops/op-fact.ts";
+import { factOf } from "../../onnx/ops/registry.ts";
+import { tensorElements, tensorShape } from "../../onnx/tensor.ts";
+
+/** A node that becomes int8. */
+export interface SelectedNode {
+  readonly node: Node;
+  readonly role: Exclude<QuantizationRole, { kind: "absorbed" }>;
+  /** Inputs that get scales: all but weights, shapes and other parameters. */
+  readonly dataInputs: readonly number[];
+  /** The Relu or Clip behind it that disappears, with its bounds. */
+  readonly absorbed?: { readonly node: Node; readonly bounds: Bounds };
+  /** Values that leave it, behind what it absorbed. */
+  readonly outputs: readonly string[];
+}
+
+export interface Selection {
+  readonly nodes: readonly SelectedNode[];
+  /** Values that become 8-bit between nodes. */
+  readonly values: ReadonlySet<string>;
+  /** Values whose scale is that of another: value → where it comes from. */
+  readonly sharedWith: ReadonlyMap<string, string>;
+  /** Linear nodes that stay float, with the reason. */
+  readonly refused: readonly { readonly node: string; readonly reason: string }[];
+}
+
+export interface SelectionOptions {
+  /** Names of nodes that stay float. */
+  readonly exclude: readonly string[];
+}
+
+export function selectNodes(graph: Graph, options: SelectionOptions): Selection {
+  const draft = new Draft(graph, options);
+  const order = graph.sortedNodes();
+  for (const node of order) draft.considerLinear(node);
+  for (const node of order) draft.considerOther(node);
+  return draft.finish(order);
+}
+
+class Draft {
+  readonly #graph: Graph;
+  readonly #types: ReadonlyMap<string, DataType>;
+  readonly #excluded: ReadonlySet<string>;
+  readonly #selected = new Map<Node, SelectedNode>();
+  readonly #absorbed = new Set<Node>();
+  /** Values that are quantized if everything taken so far stays. */
+  readonly #values = new Set<string>();
+  readonly #refused: { node: string; reason: string }[] = [];
+
+  constructor(graph: Graph, options: SelectionOptions) {
+    this.#graph = graph;
+    this.#types = elementTypes(graph);
+    this.#excluded = new Set(options.exclude);
+  }
+
+  considerLinear(node: Node): void {
+    const role = factOf(node)?.quantization;
+    if (role?.kind !== "linear") return;
+    const reason = this.#linearRefusal(node, role);
+    if (reason !== undefined) {
+      this.#refused.push({ node: label(node), reason });
+      return;
+    }
+    this.#take(node, role, [0]);
+    this.#values.add(node.input(0));
+  }
+
+  considerOther(node: Node): void {
+    const role = factOf(node)?.quantization;
+    if (role === undefined || role.kind === "linear" || role.kind === "absorbed") return;
+    if (this.#excluded.has(node.name) || this.#types.get(node.output(0)) !== "float32") return;
+    const isMoved = role.kind === "moved";
+    const dataInputs = isMoved
+      ? [0]
+      : node.inputs.flatMap((name, index) => (name === "" ? [] : [index]));
+    const names = dataInputs.map((index) => node.input(index));
+    const isReady = names.every((name) => this.#values.has(name) || this.#isConstant(name));
+    if (!isReady || !names.some((name) => this.#values.has(name))) return;
+    // Further outputs (indices of a pooling) have no 8-bit form, unless all are of one type.
+    const extra = node.outputs.slice(1).filter((name) => name !== "");
+    if (extra.some((name) => this.#types.get(name) !== "float32")) return;
+    this.#take(node, role, dataInputs);
+  }
+
+  finish(order: readonly Node[]): Selection {
+    for (const node of order.toReversed()) {
+      const selected = this.#selected.get(node);
+      if (selected !== undefined && selected.role.kind !== "linear" && !this.#isWorthIt(selected)) {
+        this.#selected.delete(node);
+      }
+    }
+    const nodes = order.flatMap((node) => this.#selected.get(node) ?? []);
+    const values = new Set<string>();
+    const sharedWith = new Map<string, string>();
+    for (const selected of nodes) {
+      for (const index of selected.dataInputs) {
+        const name = selected.node.input(index);
+        if (!this.#isConstant(name)) values.add(name);
+      }
+    }
+    for (const selected of nodes) {
+      if (this.#needsScale(selected, values)) for (const name of selected.outputs) values.add(name);
+      if (selected.role.kind !== "moved") continue;
+      for (const name of selected.outputs) sharedWith.set(name, selected.node.input(0));
+    }
+    return { nodes, values, sharedWith, refused: this.#refused };
+  }
+
+  #linearRefusal(
+    node: Node,
+    role: Extract<QuantizationRole, { kind: "linear" }>,
+  ): string | undefined {
+    const weight = factOf(node)!.weight!;
+    const name = node.input(weight.input);
+    const bias = weight.bias === undefined ? "" : node.input(weight.bias);
+    if (this.#excluded.has(node.name)) return "excluded by the recipe";
+    if (this.#graph.constant(name) === undefined) return "its weight is not a constant";
+    if (this.#types.get(name) !== "float32") return "its weight is not float32";
+    if (this.#graph.constant(node.input(0)) !== undefined) return "its input is a constant";
+    if (this.#types.get(node.input(0)) !== "float32") return "its input is not float32";
+    if (bias !== "" && this.#graph.constant(bias) === undefined)
+      return "its bias is not a constant";
+    return role.refusal?.(node, this.#graph) ?? this.#biasRefusal(node, weight, bias);
+  }
+
+  #biasRefusal(node: Node, weight: WeightFact, bias: string): string | undefined {
+    const tensor = this.#graph.constant(bias);
+    if (tensor === undefined) return undefined;
+    const layout = weight.layout(
+      node,
+      tensorShape(this.#graph.constant(node.input(weight.input))!),
+    );
+    const channels = layout === undefined ? undefined : layout.groups * layout.channels;
+    return tensorElements(tensor) === channels
+      ? undefined
+      : "its bias is not one value per channel";
+  }
+
+  #take(node: Node, role: SelectedNode["role"], dataInputs: readonly number[]): void {
+    const absorbed = role.kind === "moved" ? undefined : this.#absorbable(node);
+    const outputs = (absorbed?.node ?? node).outputs.filter((name) => name !== "");
+    for (const name of outputs) this.#values.add(name);
+    if (absorbed !== undefined) this.#absorbed.add(absorbed.node);
+    this.#selected.set(node, {
+      node,
+      role,
+      dataInputs,
+      outputs,
+      ...(absorbed === undefined ? {} : { absorbed }),
+    });
+  }
+
+  /**
+   * A Relu or Clip that alone reads the node. Its lower bound must be 0, the value of code 0: with
+   * any other zero point onnxruntime keeps the convolution float.
+   */
+  #absorbable(node: Node): SelectedNode["absorbed"] {
+    const next = this.#graph.onlyConsumerOf(node.output(0));
+    const role = next === undefined ? undefined : factOf(next)?.quantization;
+    if (next === undefined || role?.kind !== "absorbed") return undefined;
+    if (next.input(0) !== node.output(0) || this.#excluded.has(next.name)) return undefined;
+    const bounds = role.bounds(next, this.#graph);
+    return bounds?.min === 0 && bounds.max > 0 ? { node: next, bounds } : undefined;
+  }
+
+  /** True when some selected node reads what this one makes. */
+  #isWorthIt(selected: SelectedNode): boolean {
+    return selected.outputs.some((name) =>
+      this.#graph.consumersOf(name).some((reader) => this.#reads(reader, name)),
+    );
+  }
+
+  #reads(reader: Node, name: string): boolean {
+    const selected = this.#selected.get(reader);
+    return selected?.dataInputs.some((index) => reader.input(index) === name) ?? false;
+  }
+
+  /** Whether QuantizeLinear must follow a node that no selected node may read. */
+  #needsScale(selected: SelectedNode, values: ReadonlySet<string>): boolean {
+    if (selected.role.kind !== "linear" || !selected.role.floatOutput) return true;
+    const spoilers = selected.role.floatOutputSpoiledBy ?? [];
+    return selected.outputs.some(
+      (name) =>
+        values.has(name) ||
+        this.#graph.consumersOf(name).some((reader) => spoilers.includes(reader.opType)),
+    );
+  }
+
+  #isConstant(name: string): boolean {
+    return this.#graph.constant(name) !== undefined && this.#types.get(name) === "float32";
+  }
+}
+
+function label(node: Node): string {
+  return node.name === "" ? node.output(0) : node.name;
+}
