@@ -160,9 +160,12 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
+/** Rounds that are not counted: the engine compiles what runs often while they pass. */
+const warmUpRounds = 10;
+
 /**
  * Times several ways to do the same work in alternating order, so that a slow spell of the machine hits
- * all of them. The first round warms up and is not counted.
+ * all of them. Returns the times of `rounds` rounds in milliseconds.
  */
 export function timeInTurns<Name extends string>(
   ways: Readonly<Record<Name, () => unknown>>,
@@ -173,13 +176,13 @@ export function timeInTurns<Name extends string>(
     Name,
     number[]
   >;
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = 0; round < warmUpRounds + rounds; round++) {
     // Every second round runs backwards: ABBA cancels a drift that is linear in time.
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
       const startMs = performance.now();
       ways[name]();
       const tookMs = performance.now() - startMs;
-      if (round > 0) timesMs[name].push(tookMs);
+      if (round >= warmUpRounds) timesMs[name].push(tookMs);
     }
   }
   return timesMs;

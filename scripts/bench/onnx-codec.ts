@@ -10,7 +10,7 @@ import { ModelProtoSchema } from "onnx-buf";
 import { decodeModel, encodeModel } from "../../controller/onnx/proto.ts";
 import { atMost, type Benchmark, median, type Row, timeInTurns } from "./frame.ts";
 
-const rounds = 20;
+const rounds = 40;
 
 export const onnxCodec: Benchmark = {
   name: "onnx-codec",
