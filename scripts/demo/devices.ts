@@ -4,13 +4,7 @@
  * this machine really is.
  */
 import type { ProfileOverride } from "../../shared/devices/profile.ts";
-
-export interface DemoDevice {
-  readonly id: string;
-  readonly region: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly override?: ProfileOverride;
-}
+import type { FleetDevice } from "../fleet/local-fleet.ts";
 
 const camera: ProfileOverride = {
   architecture: "arm64",
@@ -30,7 +24,7 @@ const meter: ProfileOverride = {
   batteryFraction: 0.8,
 };
 
-export const demoDevices: readonly DemoDevice[] = [
+export const demoDevices: readonly FleetDevice[] = [
   { id: "camera-1", region: "eu-west", labels: { role: "lab" }, override: camera },
   { id: "camera-2", region: "ap-south", labels: {}, override: camera },
   { id: "gateway-1", region: "eu-west", labels: { role: "lab" } },
