@@ -3,7 +3,9 @@
  * make up nearly all: an attribute became an input, and a default changed.
  * Source: ONNX, docs/Changelog.md, versions 10 to 13.
  */
-import { floatTensor } from "../../onnx/tensor.ts";
+import type { Graph } from "../../onnx/graph.ts";
+import type { Node } from "../../onnx/node.ts";
+import { floatTensor, tensorNumbers } from "../../onnx/tensor.ts";
 import {
   type AdapterContext,
   addFloat,
@@ -78,7 +80,8 @@ const upsample10: OpsetAdapter = {
 
 /**
  * Resize 11 gets a region of interest as input 1 and says how coordinates are mapped; Resize 10
- * mapped them asymmetrically and rounded down.
+ * mapped them asymmetrically and took the pixel below. onnxruntime, which is what devices run, takes
+ * the one above when it makes an image smaller (upsamplebase.h, NearestPixel SIMPLE).
  */
 const resize11: OpsetAdapter = {
   opType: "Resize",
@@ -89,10 +92,21 @@ const resize11: OpsetAdapter = {
     graph.setInputs(node, [node.input(0), region, node.input(1)]);
     node.setAttribute("coordinate_transformation_mode", { string: "asymmetric" });
     if (node.string("mode", "nearest") === "nearest") {
-      node.setAttribute("nearest_mode", { string: "floor" });
+      node.setAttribute("nearest_mode", { string: isShrinking(graph, node) ? "ceil" : "floor" });
     }
   },
 };
+
+/** Whether constant scales make the image smaller; scales computed at run time enlarge in practice. */
+function isShrinking(graph: Graph, node: Node): boolean {
+  const tensor = graph.constant(node.input(2));
+  const scales = tensor === undefined ? [] : tensorNumbers(tensor);
+  const smaller = scales.some((scale) => scale < 1);
+  if (smaller && scales.some((scale) => scale > 1)) {
+    throw cannotConvert(node, "it makes one axis longer and another shorter");
+  }
+  return smaller;
+}
 
 /** Clip 11: min and max become inputs 1 and 2. Their defaults were the ends of float32. */
 const clip11: OpsetAdapter = {

@@ -35,7 +35,8 @@ export const float16 = definePass({
   notApplicable(model) {
     const types = [...model.graph.initializers.values()].map((tensor) => tensor.dataType);
     if (types.includes(dataTypes.float16.code)) return "the model is in half precision already";
-    return types.includes(dataTypes.float32.code) ? undefined : "the model has no float32 weights";
+    const hasWeights = hasHalfWeights(model.graph);
+    return hasWeights ? undefined : "no float32 weight is read by a node that works in halves";
   },
   run(_context, model) {
     const work = new HalfPrecision(model);
@@ -179,6 +180,19 @@ class HalfPrecision {
       graph.setInfo(name, retyped(info));
     }
   }
+}
+
+/** True when a float32 constant is read where it could be a half. */
+function hasHalfWeights(graph: Graph): boolean {
+  const kept = keptNodes(graph);
+  return graph.nodes.some((node) => {
+    if (kept.has(node)) return false;
+    const floats = factOf(node)?.float32Inputs ?? [];
+    return node.inputs.some(
+      (name, index) =>
+        !floats.includes(index) && graph.constant(name)?.dataType === dataTypes.float32.code,
+    );
+  });
 }
 
 /** Nodes whose work stays in float32. */

@@ -1,0 +1,176 @@
+/** Folding and removal: the cases, and above all the ones where nothing may be folded. */
+import { describe, expect, it } from "vitest";
+import { runPasses } from "../../../../controller/compress/pass-manager.ts";
+import { findPass } from "../../../../controller/compress/passes/registry.ts";
+import { makeValueInfo } from "../../../../controller/onnx/build.ts";
+import type { Model } from "../../../../controller/onnx/model.ts";
+import { floatTensor } from "../../../../controller/onnx/tensor.ts";
+import { randomValues } from "../onnx/sample-models.ts";
+import { runOnce } from "./run-model.ts";
+import { buildModel, feedsOf, node, sampleNets } from "./sample-nets.ts";
+
+async function apply(model: Model, ...names: string[]): Promise<Model> {
+  const passes = names.map((name) => findPass(name)!.bind({}));
+  return (await runPasses({ model, passes })).model;
+}
+
+const operators = (model: Model): string[] => model.graph.sortedNodes().map(({ opType }) => opType);
+
+const convShape = [2, 3, 4, 4];
+
+/** Conv (no bias) of 3 to 4 channels, then whatever `tail` says, ending in y. */
+function convThen(
+  tail: Parameters<typeof buildModel>[0]["nodes"],
+  constants: Readonly<Record<string, readonly number[]>> = {},
+  outputs: readonly string[] = ["y"],
+): Model {
+  return buildModel({
+    opset: 13,
+    inputShape: convShape,
+    outputs,
+    nodes: [node("Conv", ["x", "w"], ["c"]), ...tail],
+    initializers: [
+      floatTensor("w", [4, 3, 1, 1], randomValues(1, 12)),
+      ...Object.entries(constants).map(([name, shape]) => {
+        const count = shape.reduce((product, dim) => product * dim, 1);
+        return floatTensor(name, shape, randomValues(name.length, count).map(Math.abs));
+      }),
+    ],
+  });
+}
+
+async function expectSameOutputs(before: Model, after: Model): Promise<void> {
+  const feeds = feedsOf(convShape)(2);
+  const [old, now] = [await runOnce(before.encode(), feeds), await runOnce(after.encode(), feeds)];
+  for (const [name, { data }] of old) {
+    const values = now.get(name)!.data as Float32Array;
+    (data as Float32Array).forEach((value, at) => {
+      expect(values[at]).toBeCloseTo(value, 4);
+    });
+  }
+}
+
+describe("the clean passes together", () => {
+  it("leave of the residual net only what computes", async () => {
+    const [residual] = sampleNets;
+    const clean = await apply(
+      residual!.model(),
+      "constants-to-initializers",
+      "remove-identity",
+      "fold-batch-norm",
+      "fold-channel-arithmetic",
+      "fold-batch-norm",
+      "remove-dead-nodes",
+    );
+    expect(operators(clean)).toEqual([
+      ...["Conv", "Relu", "Conv", "Add", "Relu", "Mul", "MaxPool", "ConvTranspose"],
+      ...["GlobalAveragePool", "Flatten", "Gemm"],
+    ]);
+    expect(clean.graph.initializers.has("forgotten")).toBe(false);
+  });
+});
+
+describe("fold-batch-norm", () => {
+  const norm = (input: string, output: string) =>
+    node("BatchNormalization", [input, "g", "b", "m", "v"], [output]);
+  const parameters = { g: [4], b: [4], m: [4], v: [4] };
+
+  it("leaves a convolution that something else reads too", async () => {
+    const model = convThen([norm("c", "n"), node("Add", ["n", "c"], ["y"])], parameters);
+    expect(operators(await apply(model, "fold-batch-norm"))).toContain("BatchNormalization");
+  });
+
+  it("leaves a convolution whose output the graph yields", async () => {
+    const model = convThen([norm("c", "y")], parameters, ["y", "c"]);
+    expect(operators(await apply(model, "fold-batch-norm"))).toContain("BatchNormalization");
+  });
+
+  it("copies a weight that two convolutions share", async () => {
+    const model = convThen(
+      [norm("c", "n"), node("Conv", ["x", "w"], ["d"]), node("Add", ["n", "d"], ["y"])],
+      parameters,
+    );
+    const folded = await apply(model, "fold-batch-norm");
+    expect(operators(folded)).not.toContain("BatchNormalization");
+    await expectSameOutputs(model, folded);
+  });
+});
+
+describe("fold-channel-arithmetic", () => {
+  const cases: readonly (readonly [string, string, readonly number[], boolean])[] = [
+    ["Add", "[C,1,1]", [4, 1, 1], true],
+    ["Add", "[1,C,1,1]", [1, 4, 1, 1], true],
+    ["Mul", "[1,C,1,1]", [1, 4, 1, 1], true],
+    ["Sub", "[C,1,1]", [4, 1, 1], true],
+    ["Mul", "a scalar", [], true],
+    ["Add", "[1]", [1], true],
+    ["Add", "[4] along the width", [4], false],
+    ["Mul", "[1,1,4,1] along the height", [1, 1, 4, 1], false],
+    ["Add", "[2,1,1,1] along the batch", [2, 1, 1, 1], false],
+    ["Add", "[1,1,1,1,1], which adds a dim", [1, 1, 1, 1, 1], false],
+  ];
+
+  it.each(cases)("%s of %s %s", async (opType, _shape, shape, isFolded) => {
+    const model = convThen([node(opType, ["c", "k"], ["y"])], { k: shape });
+    const folded = await apply(model, "fold-channel-arithmetic");
+    expect(operators(folded)).toEqual(isFolded ? ["Conv"] : ["Conv", opType]);
+    await expectSameOutputs(model, folded);
+  });
+
+  it("takes the constant from either side, but not a constant minus the value", async () => {
+    const added = convThen([node("Add", ["k", "c"], ["y"])], { k: [4, 1, 1] });
+    const folded = await apply(added, "fold-channel-arithmetic");
+    expect(operators(folded)).toEqual(["Conv"]);
+    await expectSameOutputs(added, folded);
+    const subtracted = convThen([node("Sub", ["k", "c"], ["y"])], { k: [4, 1, 1] });
+    expect(operators(await apply(subtracted, "fold-channel-arithmetic"))).toEqual(["Conv", "Sub"]);
+  });
+});
+
+describe("remove-identity", () => {
+  it("keeps a node between a graph input and a graph output", async () => {
+    const model = buildModel({
+      opset: 13,
+      inputShape: [2],
+      nodes: [node("Identity", ["x"], ["y"])],
+    });
+    expect(operators(await apply(model, "remove-identity"))).toEqual(["Identity"]);
+  });
+
+  it("keeps the names of outputs", async () => {
+    const model = convThen([node("Identity", ["c"], ["i"]), node("Identity", ["i"], ["y"])]);
+    const clean = await apply(model, "remove-identity");
+    expect(operators(clean)).toEqual(["Conv"]);
+    expect(clean.graph.producerOf("y")?.opType).toBe("Conv");
+  });
+
+  it("keeps a Dropout whose mask is read, and one in training mode", async () => {
+    const masked = convThen([
+      node("Dropout", ["c"], ["d", "mask"]),
+      node("Cast", ["mask"], ["m"], { to: { int: 1 } }),
+      node("Add", ["d", "m"], ["y"]),
+    ]);
+    expect(operators(await apply(masked, "remove-identity"))).toContain("Dropout");
+  });
+
+  it("removes a Cast to the type that is there, and no other", async () => {
+    const model = convThen([
+      node("Cast", ["c"], ["same"], { to: { int: 1 } }),
+      node("Cast", ["same"], ["other"], { to: { int: 7 } }),
+      node("Cast", ["other"], ["y"], { to: { int: 1 } }),
+    ]);
+    expect(operators(await apply(model, "remove-identity"))).toEqual(["Conv", "Cast", "Cast"]);
+  });
+});
+
+describe("constants-to-initializers", () => {
+  it("frees weights from being inputs", async () => {
+    const model = convThen([node("Relu", ["c"], ["y"])]);
+    model.graph.setInputInfos([...model.graph.inputs, makeValueInfo("w", "float32", [4, 3, 1, 1])]);
+    model.setIrVersion(3);
+    const clean = await apply(model, "constants-to-initializers");
+    expect(clean.graph.inputNames).toEqual(["x"]);
+    expect(clean.irVersion).toBe(4);
+    await expectSameOutputs(model, clean);
+  });
+});

@@ -1,0 +1,245 @@
+/** Small nets that bring what real exports bring, each with inputs to run it on. */
+import type { TensorValue } from "../../../../controller/compress/execute.ts";
+import {
+  type AttributeInputs,
+  makeGraph,
+  makeModel,
+  makeNode,
+  makeValueInfo,
+} from "../../../../controller/onnx/build.ts";
+import { Model } from "../../../../controller/onnx/model.ts";
+import type { NodeProto, TensorProto } from "../../../../controller/onnx/schema.ts";
+import { floatTensor, intTensor } from "../../../../controller/onnx/tensor.ts";
+import { randomValues } from "../onnx/sample-models.ts";
+import { floats } from "./run-model.ts";
+
+export interface SampleNet {
+  readonly name: string;
+  readonly model: () => Model;
+  /** Inputs, other ones for each seed. */
+  readonly feeds: (seed: number) => ReadonlyMap<string, TensorValue>;
+}
+
+export function node(
+  opType: string,
+  inputs: readonly string[],
+  outputs: readonly string[],
+  attributes: AttributeInputs = {},
+): NodeProto {
+  return makeNode({ opType, inputs, outputs, attributes, name: `${outputs[0]}_node` });
+}
+
+/** A model of one float32 input `x` and float32 outputs of unknown shape. */
+export function buildModel(options: {
+  readonly opset: number;
+  readonly inputShape: readonly (number | string)[];
+  readonly nodes: readonly NodeProto[];
+  readonly outputs?: readonly string[];
+  readonly initializers?: readonly TensorProto[];
+}): Model {
+  return Model.fromProto(
+    makeModel({
+      opset: options.opset,
+      graph: makeGraph({
+        nodes: options.nodes,
+        inputs: [makeValueInfo("x", "float32", options.inputShape)],
+        outputs: (options.outputs ?? ["y"]).map((name) => makeValueInfo(name, "float32")),
+        initializers: options.initializers ?? [],
+      }),
+    }),
+  );
+}
+
+export function feedsOf(
+  shape: readonly number[],
+): (seed: number) => ReadonlyMap<string, TensorValue> {
+  const count = shape.reduce((product, dim) => product * dim, 1);
+  return (seed) => new Map([["x", floats(randomValues(seed, count), shape)]]);
+}
+
+const weights = (
+  name: string,
+  shape: readonly number[],
+  seed: number,
+  spread: number,
+): TensorProto =>
+  floatTensor(
+    name,
+    shape,
+    randomValues(
+      seed,
+      shape.reduce((product, dim) => product * dim, 1),
+      spread,
+    ),
+  );
+
+const positive = (name: string, count: number, seed: number): TensorProto =>
+  floatTensor(
+    name,
+    [count],
+    randomValues(seed, count, 0.2).map((value) => Math.abs(value) + 0.5),
+  );
+
+const normalisation = (name: string, count: number, seed: number): TensorProto[] => [
+  positive(`${name}_gamma`, count, seed),
+  weights(`${name}_beta`, [count], seed + 1, 0.3),
+  weights(`${name}_mean`, [count], seed + 2, 0.3),
+  positive(`${name}_var`, count, seed + 3),
+];
+
+const batchNorm = (name: string, input: string, output: string): NodeProto =>
+  node(
+    "BatchNormalization",
+    [input, `${name}_gamma`, `${name}_beta`, `${name}_mean`, `${name}_var`],
+    [output],
+    { epsilon: { float: 0.001 } },
+  );
+
+/** Residual net with batch normalisation, constants in nodes, Identity and Dropout, in opset 13. */
+const residualNet: SampleNet = {
+  name: "residual net",
+  feeds: feedsOf([2, 3, 8, 8]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: ["n", 3, 8, 8],
+      nodes: [
+        node("Constant", [], ["w1"], {
+          value: { tensor: weights("", [8, 3, 3, 3], 1, 0.3) },
+        }),
+        node("Constant", [], ["k"], { value_float: { float: 0.5 } }),
+        node("Conv", ["x", "w1"], ["c1"], { pads: { ints: [1, 1, 1, 1] } }),
+        batchNorm("n1", "c1", "n1"),
+        node("Relu", ["n1"], ["r1"]),
+        node("Identity", ["r1"], ["i1"]),
+        node("Conv", ["i1", "w2", "b2"], ["c2"], {
+          pads: { ints: [1, 1, 1, 1] },
+          group: { int: 8 },
+        }),
+        batchNorm("n2", "c2", "n2"),
+        node("Add", ["n2", "r1"], ["sum"]),
+        node("Relu", ["sum"], ["r2"]),
+        node("Mul", ["r2", "k"], ["halved"]),
+        node("Dropout", ["halved", "ratio"], ["d"]),
+        node("MaxPool", ["d"], ["p"], {
+          kernel_shape: { ints: [2, 2] },
+          strides: { ints: [2, 2] },
+        }),
+        node("ConvTranspose", ["p", "wt"], ["t"], {
+          strides: { ints: [2, 2] },
+          group: { int: 2 },
+        }),
+        node("Add", ["t", "bt"], ["tb"]),
+        batchNorm("n3", "tb", "n3"),
+        node("GlobalAveragePool", ["n3"], ["g"]),
+        node("Flatten", ["g"], ["f"]),
+        node("Gemm", ["f", "wg", "bg"], ["y"], { transB: { int: 1 } }),
+        node("Neg", ["r2"], ["unused"]),
+      ],
+      initializers: [
+        ...normalisation("n1", 8, 10),
+        weights("w2", [8, 1, 3, 3], 2, 0.5),
+        weights("b2", [8], 3, 0.2),
+        ...normalisation("n2", 8, 20),
+        floatTensor("ratio", [], [0.5]),
+        weights("wt", [8, 3, 2, 2], 4, 0.4),
+        weights("bt", [1, 6, 1, 1], 5, 0.4),
+        ...normalisation("n3", 6, 30),
+        weights("wg", [5, 6], 6, 0.8),
+        weights("bg", [5], 7, 0.5),
+        weights("forgotten", [3], 8, 1),
+      ],
+    }),
+};
+
+/** Perceptron of MatMul and Add, Gemm both ways round, with a shared weight. */
+const perceptron: SampleNet = {
+  name: "perceptron",
+  feeds: feedsOf([4, 16]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: ["n", 16],
+      nodes: [
+        node("MatMul", ["x", "w1"], ["m1"]),
+        node("Add", ["m1", "b1"], ["a1"]),
+        node("Relu", ["a1"], ["r1"]),
+        node("Gemm", ["r1", "w2", "b2"], ["g2"], { transB: { int: 1 } }),
+        node("Relu", ["g2"], ["r2"]),
+        node("Gemm", ["r2", "w3"], ["g3"]),
+        node("Sigmoid", ["g3"], ["s3"]),
+        node("MatMul", ["s3", "w1"], ["m4"]),
+        node("Softmax", ["m4"], ["y"], { axis: { int: -1 } }),
+      ],
+      initializers: [
+        weights("w1", [16, 32], 1, 0.3),
+        weights("b1", [32], 2, 0.2),
+        weights("w2", [24, 32], 3, 0.3),
+        weights("b2", [24], 4, 0.2),
+        weights("w3", [24, 16], 5, 0.3),
+      ],
+    }),
+};
+
+/** What operator sets 9 and 10 wrote as attributes, and old meanings of Softmax and Resize. */
+const oldExport: SampleNet = {
+  name: "export in operator set 9",
+  feeds: feedsOf([2, 4, 6, 6]),
+  model: () =>
+    buildModel({
+      opset: 9,
+      inputShape: [2, 4, 6, 6],
+      outputs: ["y", "soft", "reduced", "top"],
+      nodes: [
+        node("Pad", ["x"], ["padded"], {
+          pads: { ints: [0, 0, 1, 1, 0, 0, 1, 1] },
+          value: { float: 0.25 },
+        }),
+        node("Slice", ["padded"], ["cut"], {
+          starts: { ints: [1, 0] },
+          ends: { ints: [7, -1] },
+          axes: { ints: [2, 3] },
+        }),
+        node("Clip", ["cut"], ["clipped"], { min: { float: -1 }, max: { float: 1.5 } }),
+        node("Upsample", ["clipped", "scales"], ["up"], { mode: { string: "nearest" } }),
+        node("Split", ["up"], ["left", "right"], { axis: { int: 1 }, split: { ints: [1, 3] } }),
+        node("Dropout", ["right"], ["kept"], { ratio: { float: 0.3 } }),
+        node("Unsqueeze", ["left"], ["wide"], { axes: { ints: [0] } }),
+        node("Squeeze", ["wide"], ["narrow"], { axes: { ints: [0] } }),
+        node("Concat", ["narrow", "kept"], ["y"], { axis: { int: 1 } }),
+        node("Softmax", ["x"], ["soft"], { axis: { int: 1 } }),
+        node("ReduceSum", ["x"], ["reduced"], { axes: { ints: [2, 3] }, keepdims: { int: 0 } }),
+        node("TopK", ["reduced"], ["top", "indices"], { k: { int: 2 } }),
+      ],
+      initializers: [floatTensor("scales", [4], [1, 1, 2, 2])],
+    }),
+};
+
+/** Shape arithmetic, Resize by it, and a branch. */
+const shapeWork: SampleNet = {
+  name: "shape arithmetic",
+  feeds: feedsOf([1, 2, 5, 5]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: [1, 2, "h", "w"],
+      nodes: [
+        node("Conv", ["x", "w"], ["c"], { pads: { ints: [1, 1, 1, 1] } }),
+        node("Shape", ["c"], ["shape"]),
+        node("Cast", ["shape"], ["lengths"], { to: { int: 1 } }),
+        node("Mul", ["lengths", "factors"], ["scaled"]),
+        node("Cast", ["scaled"], ["sizes"], { to: { int: 7 } }),
+        node("Resize", ["c", "", "", "sizes"], ["big"], { mode: { string: "linear" } }),
+        node("Max", ["big", "low"], ["bounded"]),
+        node("Reshape", ["bounded", "flat"], ["y"]),
+      ],
+      initializers: [
+        weights("w", [3, 2, 3, 3], 1, 0.4),
+        floatTensor("factors", [4], [1, 1, 2, 2]),
+        floatTensor("low", [], [-0.2]),
+        intTensor("flat", [1, -1]),
+      ],
+    }),
+};
+
+export const sampleNets: readonly SampleNet[] = [residualNet, perceptron, oldExport, shapeWork];
