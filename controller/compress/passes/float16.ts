@@ -3,8 +3,8 @@
  * graph stay float32, with a Cast behind and in front of them.
  *
  * 1. A node works in half precision unless its operator says otherwise (`keepFloat32`), it belongs to
- *    another operator set, it holds subgraphs, or it computes with shapes, whose lengths beyond 2048
- *    halves do not hold exactly.
+ *    another operator set, it holds subgraphs, it reads a value whose type cannot be told, or it
+ *    computes with shapes, whose lengths beyond 2048 halves do not hold exactly.
  * 2. Where a node reads a value in the other precision, a Cast stands between; one per value.
  * 3. Weights are rounded half to even; beyond ±65504 they are clamped, and below the smallest half
  *    they are lifted to it, so that nothing but zero becomes zero.
@@ -57,7 +57,7 @@ class HalfPrecision {
   constructor(model: Model) {
     this.#graph = model.graph;
     this.#types = elementTypes(model.graph);
-    this.#kept = keptNodes(model.graph);
+    this.#kept = keptNodes(model.graph, this.#types);
   }
 
   convert() {
@@ -102,8 +102,9 @@ class HalfPrecision {
     });
     for (const name of node.captured) {
       if (homes.get(name) !== "float16") continue;
+      const float = this.#as(name, "float32");
       const others = this.#graph.consumersOf(name).filter((other) => other !== node);
-      this.#graph.replaceUses(name, this.#as(name, "float32"), new Set(others));
+      this.#graph.replaceUses(name, float, new Set(others));
     }
   }
 
@@ -184,7 +185,7 @@ class HalfPrecision {
 
 /** True when a float32 constant is read where it could be a half. */
 function hasHalfWeights(graph: Graph): boolean {
-  const kept = keptNodes(graph);
+  const kept = keptNodes(graph, elementTypes(graph));
   return graph.nodes.some((node) => {
     if (kept.has(node)) return false;
     const floats = factOf(node)?.float32Inputs ?? [];
@@ -196,7 +197,7 @@ function hasHalfWeights(graph: Graph): boolean {
 }
 
 /** Nodes whose work stays in float32. */
-function keptNodes(graph: Graph): Set<Node> {
+function keptNodes(graph: Graph, types: ReadonlyMap<string, DataType>): Set<Node> {
   const kept = new Set<Node>();
   const ofShapes = new Set<string>();
   for (const node of graph.sortedNodes()) {
@@ -210,7 +211,8 @@ function keptNodes(graph: Graph): Set<Node> {
       for (const name of node.outputs) ofShapes.add(name);
     }
     const isForeign = node.domain !== "" || node.hasSubgraphs;
-    if (isForeign || isShapeWork || fact?.keepFloat32 === true) kept.add(node);
+    const readsUnknown = node.inputs.some((name) => name !== "" && !types.has(name));
+    if (isForeign || readsUnknown || isShapeWork || fact?.keepFloat32 === true) kept.add(node);
   }
   return kept;
 }

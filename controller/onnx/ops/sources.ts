@@ -15,6 +15,16 @@ const opaque = (opType: string): OpFact => ({
   outputTypes: (node) => node.outputs.map(() => undefined),
 });
 
+/** Control flow yields what the graph in `attribute` yields, but its first `skipped` outputs. */
+const controlFlow = (opType: string, attribute: string, skipped: number): OpFact => ({
+  opType,
+  keepFloat32: true,
+  outputTypes: (node) =>
+    (node.attribute(attribute)?.g?.output ?? [])
+      .slice(skipped)
+      .map(({ type }) => dataTypeOfCode(type?.tensorType?.elemType ?? 0)),
+});
+
 /** Type of a Constant's value, whichever of its attributes holds it. */
 function constantType(node: Node): DataType | undefined {
   if (node.has("value_float") || node.has("value_floats")) return "float32";
@@ -42,6 +52,9 @@ export const sourceOps: readonly OpFact[] = [
     keepFloat32: true,
     outputTypes: (node) => [dataTypeOfCode(node.int("dtype", 6))],
   },
-  ...["If", "Loop", "Scan", "SequenceAt", "SequenceConstruct", "SplitToSequence"].map(opaque),
+  controlFlow("If", "then_branch", 0),
+  controlFlow("Loop", "body", 1),
+  controlFlow("Scan", "body", 0),
+  ...["SequenceAt", "SequenceConstruct", "SplitToSequence"].map(opaque),
   ...["ConcatFromSequence", "SequenceInsert", "Optional", "OptionalGetElement"].map(opaque),
 ];

@@ -2,9 +2,9 @@
 import { describe, expect, it } from "vitest";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
-import { makeValueInfo } from "../../../../controller/onnx/build.ts";
+import { makeGraph, makeNode, makeValueInfo } from "../../../../controller/onnx/build.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
-import { floatTensor } from "../../../../controller/onnx/tensor.ts";
+import { floatTensor, makeTensor } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { runOnce } from "./run-model.ts";
 import { buildModel, feedsOf, node, sampleNets } from "./sample-nets.ts";
@@ -151,6 +151,11 @@ describe("remove-identity", () => {
       node("Add", ["d", "m"], ["y"]),
     ]);
     expect(operators(await apply(masked, "remove-identity"))).toContain("Dropout");
+    const training = convThen([node("Dropout", ["c", "", "on"], ["y"])]);
+    training.graph.setInitializer(
+      makeTensor({ name: "on", type: "bool", shape: [], data: Uint8Array.of(1) }),
+    );
+    expect(operators(await apply(training, "remove-identity"))).toContain("Dropout");
   });
 
   it("removes a Cast to the type that is there, and no other", async () => {
@@ -163,7 +168,34 @@ describe("remove-identity", () => {
   });
 });
 
+describe("remove-dead-nodes", () => {
+  it("keeps what only a branch reads", async () => {
+    const branch = makeGraph({
+      nodes: [makeNode({ opType: "Neg", inputs: ["r"], outputs: ["b"] })],
+      inputs: [],
+      outputs: [makeValueInfo("b", "float32")],
+    });
+    const model = convThen([
+      node("Relu", ["c"], ["r"]),
+      node("If", ["on"], ["y"], { then_branch: { graph: branch }, else_branch: { graph: branch } }),
+      node("Neg", ["c"], ["dead"]),
+    ]);
+    model.graph.setInitializer(
+      makeTensor({ name: "on", type: "bool", shape: [], data: Uint8Array.of(1) }),
+    );
+    const clean = await apply(model, "remove-dead-nodes");
+    expect(operators(clean)).toEqual(["Conv", "Relu", "If"]);
+  });
+});
+
 describe("constants-to-initializers", () => {
+  it("leaves a constant that the graph yields", async () => {
+    const value = { tensor: floatTensor("", [1], [2]) };
+    const model = convThen([node("Constant", [], ["y"], { value })], {}, ["c", "y"]);
+    const clean = await apply(model, "constants-to-initializers");
+    expect(operators(clean)).toContain("Constant");
+  });
+
   it("frees weights from being inputs", async () => {
     const model = convThen([node("Relu", ["c"], ["y"])]);
     model.graph.setInputInfos([...model.graph.inputs, makeValueInfo("w", "float32", [4, 3, 1, 1])]);
