@@ -2,12 +2,12 @@
  * The element types of tensors: their number in the file, their size, and the typed array that holds
  * their elements here.
  *
- * float16 and bfloat16 are held as their bits; bool as 0 and 1. Types below 8 bits are held packed,
- * as in the file.
+ * bfloat16 is held as its bits, bool as 0 and 1. Types below 8 bits are held packed, as in the file.
  */
 import { FleetError } from "../../shared/errors.ts";
 
 export type TensorData =
+  | Float16Array
   | Float32Array
   | Float64Array
   | Int8Array
@@ -36,7 +36,7 @@ const facts = {
   int32: { code: 6, bits: 32, array: Int32Array, isFloat: false },
   int64: { code: 7, bits: 64, array: BigInt64Array, isFloat: false },
   bool: { code: 9, bits: 8, array: Uint8Array, isFloat: false },
-  float16: { code: 10, bits: 16, array: Uint16Array, isFloat: true },
+  float16: { code: 10, bits: 16, array: Float16Array, isFloat: true },
   float64: { code: 11, bits: 64, array: Float64Array, isFloat: true },
   uint32: { code: 12, bits: 32, array: Uint32Array, isFloat: false },
   uint64: { code: 13, bits: 64, array: BigUint64Array, isFloat: false },
@@ -59,7 +59,7 @@ export interface DataOf {
   readonly int32: Int32Array;
   readonly int64: BigInt64Array;
   readonly bool: Uint8Array;
-  readonly float16: Uint16Array;
+  readonly float16: Float16Array;
   readonly float64: Float64Array;
   readonly uint32: Uint32Array;
   readonly uint64: BigUint64Array;

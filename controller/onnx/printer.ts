@@ -24,14 +24,6 @@ export function printModel(model: ModelProto): string {
   return [head, ...(model.graph === undefined ? [] : graphLines(model.graph, ""))].join("\n");
 }
 
-export function printGraph(graph: GraphProto): string {
-  return graphLines(graph, "").join("\n");
-}
-
-export function printNode(node: NodeProto): string {
-  return nodeLines(node, "").join("\n");
-}
-
 function graphLines(graph: GraphProto, indent: string): string[] {
   const inner = `${indent}  `;
   return [

@@ -14,7 +14,6 @@ import {
   requireDataType,
   type TensorData,
 } from "./data-type.ts";
-import { fromFloat16Bits } from "./float16.ts";
 import type { TensorProto } from "./schema.ts";
 import { declaredElements } from "./tensor-size.ts";
 import { malformed } from "./wire.ts";
@@ -63,9 +62,10 @@ export function tensorData(tensor: TensorProto): TensorData {
   if (list === undefined && arrayLength > 0) throw sizeMismatch(tensor, 0, arrayLength);
   const stored = list ?? [];
   if (stored.length !== arrayLength) throw sizeMismatch(tensor, stored.length, arrayLength);
-  const bytes = new ArrayBuffer(byteCount);
-  const data = new fact.array(bytes, 0, arrayLength);
-  for (let index = 0; index < arrayLength; index++) data[index] = stored[index] as never;
+  const data = new fact.array(new ArrayBuffer(byteCount), 0, arrayLength);
+  // int32_data holds the bits of a half, not its value (onnx.proto, comment of int32_data).
+  const cells = type === "float16" ? new Uint16Array(data.buffer) : data;
+  for (let index = 0; index < arrayLength; index++) cells[index] = stored[index] as never;
   return data;
 }
 
@@ -81,8 +81,7 @@ export function tensorFloats(tensor: TensorProto): Float32Array {
   const type = tensorType(tensor);
   const data = tensorData(tensor);
   if (data instanceof Float32Array) return data;
-  if (data instanceof Float64Array) return Float32Array.from(data);
-  if (type === "float16") return Float32Array.from(data as Uint16Array, fromFloat16Bits);
+  if (data instanceof Float64Array || data instanceof Float16Array) return new Float32Array(data);
   if (type === "bfloat16") {
     const bits = Uint32Array.from(data as Uint16Array, (half) => half << 16);
     return new Float32Array(bits.buffer);

@@ -12,7 +12,6 @@
  */
 import { type DataType, dataTypes } from "../../onnx/data-type.ts";
 import { elementTypes } from "../../onnx/element-types.ts";
-import { float16Max, toFloat16Bits } from "../../onnx/float16.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
@@ -23,8 +22,9 @@ import { definePass, noOptions } from "../pass.ts";
 
 type Precision = "float16" | "float32";
 
-/** The smallest half above zero, 2^-24. */
-const float16Min = 2 ** -24;
+/** The largest half, and the smallest above zero (IEEE 754 binary16). */
+const halfMax = 65504;
+const halfMin = 2 ** -24;
 
 export const float16 = definePass({
   name: "float16",
@@ -131,21 +131,20 @@ class HalfPrecision {
   }
 
   #halfTensor(tensor: TensorProto, name: string): TensorProto {
-    const data = Uint16Array.from(tensorFloats(tensor), (value) => this.#toHalf(value));
+    const floats = tensorFloats(tensor);
+    // Setting an element rounds it half to even.
+    const data = new Float16Array(floats);
+    for (let index = 0; index < floats.length; index++) {
+      const value = floats[index]!;
+      if (Number.isFinite(value) && Math.abs(value) > halfMax) {
+        data[index] = Math.sign(value) * halfMax;
+        this.#clamped++;
+      } else if (value !== 0 && Math.abs(value) < halfMin) {
+        data[index] = Math.sign(value) * halfMin;
+        this.#lifted++;
+      }
+    }
     return makeTensor({ name, type: "float16", shape: tensorShape(tensor), data });
-  }
-
-  #toHalf(value: number): number {
-    const magnitude = Math.abs(value);
-    if (magnitude > float16Max && Number.isFinite(value)) {
-      this.#clamped++;
-      return toFloat16Bits(Math.sign(value) * float16Max);
-    }
-    if (magnitude > 0 && magnitude < float16Min) {
-      this.#lifted++;
-      return toFloat16Bits(Math.sign(value) * float16Min);
-    }
-    return toFloat16Bits(value);
   }
 
   /** The graph yields float32 under the old names; inside, the halves get new ones. */

@@ -15,7 +15,13 @@ import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
 import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
 import { factOf } from "../../onnx/ops/registry.ts";
-import { floatTensor, makeTensor, tensorFloats, tensorShape } from "../../onnx/tensor.ts";
+import {
+  floatTensor,
+  makeTensor,
+  tensorElements,
+  tensorFloats,
+  tensorShape,
+} from "../../onnx/tensor.ts";
 import { definePass } from "../pass.ts";
 import { channelMagnitudes, quantizeWeights, weightCodes, weightScale } from "../quantize/scale.ts";
 
@@ -27,6 +33,8 @@ const options = z.strictObject({
   /** Weights of 7 bits, for x86 processors without VNNI, whose 16-bit sums would saturate. */
   reduceRange: z.boolean().default(false),
   exclude: z.array(z.string()).default([]),
+  /** Share of all float weights, 0 to 1, that matrix products must hold for the pass to be worth it. */
+  weightShareMin: z.number().min(0).max(1).default(0),
 });
 
 type Options = z.output<typeof options>;
@@ -36,12 +44,15 @@ export const quantizeDynamic = definePass({
   summary: "Dynamic int8 for MatMul and Gemm, without calibration.",
   options,
   tolerance: { kind: "signal", decibelMin: 20 },
-  notApplicable(model, { exclude }) {
+  notApplicable(model, { exclude, weightShareMin }) {
     if (model.graph.nodes.some((node) => node.opType === "DynamicQuantizeLinear")) {
       return "the model is quantized already";
     }
-    if (candidates(model.graph, exclude).length > 0) return undefined;
-    return "no MatMul or Gemm has a constant float32 weight of two dims";
+    const chosen = candidates(model.graph, exclude);
+    if (chosen.length === 0) return "no MatMul or Gemm has a constant float32 weight of two dims";
+    const share = weightShare(model.graph, chosen);
+    if (share >= weightShareMin) return undefined;
+    return `MatMul and Gemm hold ${percent(share)} of the weights, ${percent(weightShareMin)} are asked for`;
   },
   requires(model) {
     if (model.opset >= opsetMin) return undefined;
@@ -88,6 +99,24 @@ function candidates(graph: Graph, exclude: readonly string[]): Candidate[] {
     const layout = fact.weight.layout(node, tensorShape(weight));
     return layout === undefined ? [] : [{ node, layout }];
   });
+}
+
+/** Share of the float32 constants' elements that the chosen nodes multiply by. */
+function weightShare(graph: Graph, chosen: readonly Candidate[]): number {
+  const weights = new Set(chosen.map(({ node }) => node.input(factOf(node)!.weight!.input)));
+  let chosenElements = 0;
+  let allElements = 0;
+  for (const [name, tensor] of graph.initializers) {
+    if (tensor.dataType !== dataTypes.float32.code) continue;
+    const elements = tensorElements(tensor);
+    allElements += elements;
+    if (weights.has(name)) chosenElements += elements;
+  }
+  return chosenElements / allElements;
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} %`;
 }
 
 function rewrite(
@@ -153,7 +182,7 @@ function quantizeWeight(
   );
   const quantized = quantizeWeights(values, layout, scales, codeRange);
   // With the channels first (transB) one row is one channel.
-  const [rows, columns] = [tensorElementsOf(layout), layout.channels];
+  const [rows, columns] = [layout.outer * layout.inner, layout.channels];
   const data = layout.axis === 0 ? transposed(quantized, columns, rows) : quantized;
   const dims = pass.perChannel ? [columns] : [];
   const add = (part: string): string => graph.uniqueName(`${name}_${part}`);
@@ -164,11 +193,6 @@ function quantizeWeight(
   graph.setInitializer(makeTensor({ name: zeroPoint, type: "int8", shape: dims, data: zeros }));
   const scale = graph.setInitializer(floatTensor(add("s"), dims, scales));
   return { codes, scale, zeroPoint };
-}
-
-/** Elements per channel. */
-function tensorElementsOf(layout: ChannelLayout): number {
-  return layout.outer * layout.inner;
 }
 
 /** A row-major [rows, columns] matrix as [columns, rows]. */

@@ -3,7 +3,6 @@
  * that the same ranges give the same files.
  * Source: onnxruntime 1.30, quantization/quant_utils.py, compute_scale_zp and quantize_nparray.
  */
-import { roundHalfEven } from "../../onnx/float16.ts";
 import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
 
 /** The values that a tensor takes; both ends are reached. */
@@ -131,6 +130,15 @@ export function quantizeBias(bias: Float32Array, scales: Float32Array): Int32Arr
  */
 export function weightScaleForBias(bias: number, inputScale: number): number {
   return (1.0001 * 2 * Math.abs(bias)) / 4294967294 / inputScale;
+}
+
+/** Rounds to the nearest integer, a tie to the even one, as numpy does; exact for |value| < 2^52. */
+export function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest < 0.5) return floor;
+  if (rest > 0.5) return floor + 1;
+  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 function clamp(value: number, range: Range): number {

@@ -11,6 +11,7 @@ import {
   quantizeActivations,
   quantizeBias,
   quantizeWeights,
+  roundHalfEven,
   scaleWithin,
   weightCodes,
   weightScale,
@@ -131,6 +132,9 @@ describe("scales", () => {
   });
 
   it("round half to even and clip", () => {
+    expect([0.5, 1.5, 2.5, -0.5, -1.5, 2.4999, 2.5001].map(roundHalfEven)).toEqual([
+      0, 2, 2, 0, -2, 2, 3,
+    ]);
     const layout = { groups: 1, outer: 1, channels: 1, inner: 5, axis: 0 };
     const weights = Float32Array.of(0.5, 1.5, -2.5, 300, -300);
     expect([...quantizeWeights(weights, layout, Float32Array.of(1), weightCodes(false))]).toEqual([
@@ -461,6 +465,19 @@ describe("dynamic int8", () => {
     const pass = findPass("quantize-dynamic")!.bind({});
     const { notApplicable } = await runPasses({ model, passes: [pass] });
     expect(notApplicable?.reason).toContain("no MatMul or Gemm");
+  });
+
+  it("says when matrix products hold too small a share of the weights", async () => {
+    const model = imageModel([
+      node("Conv", ["x", "w1", "b1"], ["c"], pads),
+      node("MatMul", ["c", "v"], ["y"]),
+    ]);
+    model.graph.setInitializer(filters("v", [8, 2], 5));
+    const pass = findPass("quantize-dynamic")!.bind({ weightShareMin: 0.2 });
+    const { notApplicable } = await runPasses({ model, passes: [pass] });
+    expect(notApplicable?.reason).toBe(
+      "MatMul and Gemm hold 2 % of the weights, 20 % are asked for",
+    );
   });
 });
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { z } from "zod";
 import { collectRanges } from "../../../../controller/compress/calibration/collect.ts";
 import { calibrationMethod } from "../../../../controller/compress/calibration/method.ts";
-import { applyRecipe } from "../../../../controller/compress/compress.ts";
+import { applyRecipe, type CalibrationRequest } from "../../../../controller/compress/compress.ts";
 import { definePass, exactTolerance, noOptions } from "../../../../controller/compress/pass.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { parseRecipes, recipeNeeds } from "../../../../controller/compress/recipe.ts";
@@ -102,6 +102,18 @@ describe("a recipe file with a fault", () => {
 
 describe("the driver", () => {
   const modelBytes = residual!.model().encode();
+
+  it("makes the same bytes each time", async () => {
+    const ranges = async (request: CalibrationRequest) =>
+      new Map(request.tensors.map((name) => [name, { min: -1, max: 3 }]));
+    const make = async () => {
+      const options = { modelBytes, recipe: recipe("int8-static"), calibrate: ranges };
+      const result = await applyRecipe(options);
+      if (result.outcome !== "made") throw new Error(result.reason);
+      return Buffer.from(result.bytes);
+    };
+    expect((await make()).equals(await make())).toBe(true);
+  });
 
   it("needs calibration where a recipe does", async () => {
     await expect(applyRecipe({ modelBytes, recipe: recipe("int8-static") })).rejects.toMatchObject({

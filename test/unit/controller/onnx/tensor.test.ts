@@ -1,15 +1,10 @@
-/** Tensors in both stored forms, every element type, and half precision. */
+/** Tensors in both stored forms and of every element type. */
 import { describe, expect, it } from "vitest";
 import {
   type DataType,
   dataTypes,
   type TensorData,
 } from "../../../../controller/onnx/data-type.ts";
-import {
-  fromFloat16Bits,
-  roundHalfEven,
-  toFloat16Bits,
-} from "../../../../controller/onnx/float16.ts";
 import type { TensorProto } from "../../../../controller/onnx/schema.ts";
 import {
   floatTensor,
@@ -25,7 +20,7 @@ import {
 const samples: Readonly<Record<Exclude<DataType, "uint4" | "int4">, TensorData>> = {
   float32: Float32Array.of(1.5, -2),
   float64: Float64Array.of(Math.PI, -2),
-  float16: Uint16Array.of(0x3c00, 0xc000),
+  float16: Float16Array.of(1, -2),
   bfloat16: Uint16Array.of(0x3f80, 0xc000),
   int8: Int8Array.of(-128, 127),
   uint8: Uint8Array.of(0, 255),
@@ -48,7 +43,8 @@ function listed(tensor: TensorProto, type: DataType, data: TensorData): TensorPr
   if (type === "uint32") {
     return { ...base, uint64Data: BigUint64Array.from(data as Uint32Array, BigInt) };
   }
-  return { ...base, int32Data: Int32Array.from(data as Int32Array) };
+  const bits = type === "float16" ? new Uint16Array((data as Float16Array).buffer) : data;
+  return { ...base, int32Data: Int32Array.from(bits as Int32Array) };
 }
 
 describe("element types", () => {
@@ -102,38 +98,5 @@ describe("faults", () => {
   it("refuses data in another file", () => {
     const external = { ...floatTensor("t", [1], [1]), dataLocation: 1 };
     expect(() => tensorData(external)).toThrow("another file");
-  });
-});
-
-describe("half precision", () => {
-  it("every half survives the way to a number and back", () => {
-    for (let bits = 0; bits < 0x10000; bits++) {
-      const value = fromFloat16Bits(bits);
-      if (Number.isNaN(value)) continue;
-      expect(toFloat16Bits(value), bits.toString(16)).toBe(bits);
-    }
-  });
-
-  it("rounds to the nearest half, ties to even", () => {
-    for (let bits = 0; bits < 0x7bff; bits += 7) {
-      const low = fromFloat16Bits(bits);
-      const high = fromFloat16Bits(bits + 1);
-      const middle = (low + high) / 2;
-      expect(toFloat16Bits(middle)).toBe(bits % 2 === 0 ? bits : bits + 1);
-      expect(toFloat16Bits(middle - (high - low) / 8)).toBe(bits);
-      expect(toFloat16Bits(middle + (high - low) / 8)).toBe(bits + 1);
-    }
-  });
-
-  it("overflows where the standard does", () => {
-    expect(toFloat16Bits(65519.99)).toBe(0x7bff);
-    expect(toFloat16Bits(65520)).toBe(0x7c00);
-    expect(toFloat16Bits(-1e9)).toBe(0xfc00);
-  });
-
-  it("rounds half to even", () => {
-    expect([0.5, 1.5, 2.5, -0.5, -1.5, 2.4999, 2.5001].map(roundHalfEven)).toEqual([
-      0, 2, 2, 0, -2, 2, 3,
-    ]);
   });
 });
