@@ -7,9 +7,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../../shared/assert.ts";
+import type { GoldenManifest } from "../../shared/evaluation/golden-set.ts";
+import { encodeNpy } from "../../shared/evaluation/npy.ts";
 import { permutation, seededRandom } from "../../shared/prng.ts";
 import { type DigitSet, imageSide, type Mnist, takeDigits, unusedIndices } from "./mnist.ts";
-import { encodeNpyUint8 } from "./npy.ts";
 
 /** 10,000 test images and 20,000 unused train images. */
 export const defaultPoolCount = 30_000;
@@ -30,12 +31,54 @@ export function goldenPool(mnist: Mnist, count: number = defaultPoolCount): Digi
   return takeDigits(together, order.subarray(0, count));
 }
 
-/** Writes the pool into `folder` (made if missing): images.npy, labels.npy. */
-export function writeGoldenPool(folder: string, pool: DigitSet): void {
+/** The region that each image is taken to come from, to slice accuracy by. */
+export interface PoolRegions {
+  readonly names: readonly string[];
+  /** uint8 [count]: a place in `names` for each image. */
+  readonly index: Uint8Array;
+}
+
+/** A golden set folder that was written. */
+export interface WrittenPool {
+  readonly manifestPath: string;
+  readonly count: number;
+}
+
+/**
+ * Writes the pool into `folder` (made if missing): golden.json, images.npy uint8 [count, 28, 28],
+ * labels.npy uint8 [count] and, with regions, regions.npy uint8 [count].
+ */
+export function writeGoldenPool(
+  folder: string,
+  pool: DigitSet,
+  regions?: PoolRegions,
+): WrittenPool {
   mkdirSync(folder, { recursive: true });
-  const shape = [pool.count, imageSide, imageSide];
-  writeFileSync(join(folder, "images.npy"), encodeNpyUint8(pool.images, shape));
-  writeFileSync(join(folder, "labels.npy"), encodeNpyUint8(pool.labels, [pool.count]));
+  const write = (file: string, data: Uint8Array, shape: readonly number[]): { file: string } => {
+    assert(data.length === shape.reduce((product, size) => product * size, 1), `${file} is short`);
+    writeFileSync(join(folder, file), encodeNpy({ dtype: "uint8", shape, data }));
+    return { file };
+  };
+  const manifest: GoldenManifest = {
+    format: "fleetfit-golden/1",
+    name: "handwritten digits",
+    inputs: { image: write("images.npy", pool.images, [pool.count, imageSide, imageSide]) },
+    labels: write("labels.npy", pool.labels, [pool.count]),
+    metric: { name: "top-1" },
+    ...(regions === undefined
+      ? {}
+      : {
+          slices: {
+            region: {
+              ...write("regions.npy", regions.index, [pool.count]),
+              names: [...regions.names],
+            },
+          },
+        }),
+  };
+  const manifestPath = join(folder, "golden.json");
+  writeFileSync(manifestPath, `${JSON.stringify(manifest, null, 2)}\n`);
+  return { manifestPath, count: pool.count };
 }
 
 function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {

@@ -17,8 +17,12 @@ import {
   trainingIndices,
   unusedIndices,
 } from "../../../scripts/data/mnist.ts";
-import { encodeNpyUint8 } from "../../../scripts/data/npy.ts";
 import { isFleetError } from "../../../shared/errors.ts";
+import {
+  buildGoldenSet,
+  goldenFileNames,
+  parseGoldenManifest,
+} from "../../../shared/evaluation/golden-set.ts";
 
 const mnist = loadMnist();
 
@@ -75,31 +79,30 @@ describe("the split", () => {
 });
 
 describe("writeGoldenPool", () => {
-  it("writes images and labels as arrays of the pool's shape", () => {
+  it("writes a golden set that reads back as the pool", () => {
     const folder = mkdtempSync(join(tmpdir(), "golden-pool-"));
     try {
-      writeGoldenPool(folder, goldenPool(mnist, 10));
-      const images = readFileSync(join(folder, "images.npy"));
-      expect(images.subarray(0, 128).toString("latin1")).toContain("'shape': (10, 28, 28)");
-      expect(images.length).toBe(128 + 10 * imageBytes);
-      const labels = readFileSync(join(folder, "labels.npy"));
-      expect([...labels.subarray(128)]).toEqual([...goldenPool(mnist, 10).labels]);
+      const pool = goldenPool(mnist, 10);
+      const regions = {
+        names: ["north", "south"],
+        index: Uint8Array.from({ length: 10 }, (_, i) => i % 2),
+      };
+      const written = writeGoldenPool(folder, pool, regions);
+      expect(written.count).toBe(10);
+      const manifest = parseGoldenManifest(readFileSync(written.manifestPath));
+      const names = goldenFileNames(manifest);
+      expect(names).toEqual(["images.npy", "labels.npy", "regions.npy"]);
+      const files = new Map(names.map((name) => [name, readFileSync(join(folder, name))]));
+      const set = buildGoldenSet(manifest, files);
+      expect(set.metric).toBe("top-1");
+      expect(set.inputs["image"]).toMatchObject({ dtype: "uint8", shape: [28, 28] });
+      expect(Buffer.compare(set.inputs["image"]!.data, pool.images)).toBe(0);
+      expect([...set.labels]).toEqual([...pool.labels]);
+      expect([...set.regionSlice!.index]).toEqual([...regions.index]);
+      const plain = writeGoldenPool(folder, pool);
+      expect(parseGoldenManifest(readFileSync(plain.manifestPath)).slices).toBeUndefined();
     } finally {
       rmSync(folder, { recursive: true });
     }
-  });
-});
-
-describe("encodeNpyUint8", () => {
-  it("writes the header that NumPy defines", () => {
-    const bytes = encodeNpyUint8(Uint8Array.of(1, 2, 3, 4, 5, 6), [2, 3]);
-    const text = Buffer.from(bytes).toString("latin1");
-    expect(text.slice(0, 8)).toBe("\x93NUMPY\x01\x00");
-    expect(bytes.length).toBe(134);
-    expect(text.slice(10, 127)).toContain(
-      "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }",
-    );
-    expect(text[127]).toBe("\n");
-    expect([...bytes.subarray(128)]).toEqual([1, 2, 3, 4, 5, 6]);
   });
 });
