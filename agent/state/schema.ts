@@ -1,0 +1,66 @@
+/** The agent's database, as numbered steps that are never edited after a release. */
+import { FleetError } from "../../shared/errors.ts";
+import type { Sqlite } from "../../shared/ports/sqlite.ts";
+
+const steps: readonly string[] = [
+  `create table settings (key text primary key, value text not null) without rowid;
+   create table models (
+     name text primary key,
+     committedSlot text,
+     releaseCounterHighest integer not null
+   ) without rowid;
+   create table slots (
+     model text not null,
+     slot text not null,
+     status text not null,
+     bundleSha256 text,
+     version text,
+     recipe text,
+     releaseCounter integer,
+     primary key (model, slot)
+   ) without rowid;
+   create table attempts (
+     id text primary key,
+     model text not null,
+     manifestJson text not null,
+     state text not null,
+     resumes integer not null,
+     steps integer not null,
+     gatesJson text not null,
+     outcomeJson text,
+     number integer not null
+   ) without rowid;
+   create table transfers (
+     sha256 text primary key,
+     totalBytes integer not null,
+     present blob not null
+   ) without rowid;
+   create table measurements (id text primary key) without rowid;
+   create table outbox (
+     boot text not null,
+     sequence integer not null,
+     message text not null,
+     priority integer not null,
+     bytes blob not null,
+     number integer not null,
+     primary key (boot, sequence)
+   ) without rowid;
+   create index outboxOrder on outbox (priority, number);`,
+];
+
+/** Errors: `database-newer` when a newer agent wrote the file. */
+export function migrateAgentDatabase(sqlite: Sqlite): void {
+  const row = sqlite.prepare("pragma user_version").get() as { user_version: number };
+  if (row.user_version > steps.length) {
+    throw new FleetError(
+      "database-newer",
+      `the agent's database has schema ${row.user_version}; this agent knows ${steps.length}`,
+    );
+  }
+  for (let number = row.user_version; number < steps.length; number++) {
+    sqlite.transaction(() => {
+      sqlite.exec(steps[number]!);
+      sqlite.exec(`pragma user_version = ${number + 1}`);
+    });
+  }
+}

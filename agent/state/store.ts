@@ -1,0 +1,255 @@
+/**
+ * Everything the agent must not forget, in one SQLite file: identity, slots, attempts, transfers and
+ * the outbox.
+ *
+ * Invariants: a model has two slots and at most one is committed; the committed slot is never marked
+ * bad; an attempt has at most one outcome, stored in the same transaction as what it changed.
+ */
+import { z } from "zod";
+import type { Sqlite } from "../../shared/ports/sqlite.ts";
+import {
+  type GateResult,
+  gateResultSchema,
+} from "../../shared/protocol/messages/attempt-outcome.ts";
+import type { PayloadOf } from "../../shared/protocol/registry.ts";
+import { migrateAgentDatabase } from "./schema.ts";
+
+export type SlotName = "a" | "b";
+export interface SlotRow {
+  readonly model: string;
+  readonly slot: SlotName;
+  /** `bad` from before the first write until every file in it is verified. */
+  readonly status: "empty" | "bad" | "ready";
+  readonly bundleSha256: string | null;
+  readonly version: string | null;
+  readonly recipe: string | null;
+  readonly releaseCounter: number | null;
+}
+export interface ModelRow {
+  readonly name: string;
+  readonly committedSlot: SlotName | null;
+  readonly releaseCounterHighest: number;
+}
+export type AttemptOutcome = PayloadOf<"attempt-outcome">;
+export interface AttemptRow {
+  readonly id: string;
+  readonly model: string;
+  /** The signed manifest as it came. */
+  readonly manifestJson: string;
+  readonly state: string;
+  readonly resumes: number;
+  readonly steps: number;
+  readonly gates: readonly GateResult[];
+  readonly outcome: AttemptOutcome | null;
+}
+
+const gatesSchema = z.array(gateResultSchema);
+
+export type AgentStore = ReturnType<typeof openAgentStore>;
+
+export function openAgentStore(sqlite: Sqlite) {
+  migrateAgentDatabase(sqlite);
+  return {
+    transaction: <T>(work: () => T): T => sqlite.transaction(work),
+    close: () => sqlite.close(),
+    ...settings(sqlite),
+    ...slots(sqlite),
+    ...attempts(sqlite),
+    ...transfers(sqlite),
+    ...outboxRows(sqlite),
+  };
+}
+
+function settings(sqlite: Sqlite) {
+  const get = sqlite.prepare("select value from settings where key = ?");
+  const set = sqlite.prepare(
+    "insert into settings (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
+  );
+  const setting = (key: string): string | undefined =>
+    (get.get(key) as { value: string } | undefined)?.value;
+  const setSetting = (key: string, value: string): void => {
+    set.run(key, value);
+  };
+  return {
+    setting,
+    setSetting,
+    /** Raises a persisted counter and answers the new value; durable before it is used. */
+    nextNumber(key: string): number {
+      return sqlite.transaction(() => {
+        const next = Number(setting(key) ?? "0") + 1;
+        setSetting(key, String(next));
+        return next;
+      });
+    },
+    measurementDone: (id: string): boolean =>
+      sqlite.prepare("select 1 from measurements where id = ?").get(id) !== undefined,
+    finishMeasurement(id: string): void {
+      sqlite.prepare("insert or ignore into measurements (id) values (?)").run(id);
+    },
+  };
+}
+
+function slots(sqlite: Sqlite) {
+  const addModel = sqlite.prepare(
+    "insert or ignore into models (name, committedSlot, releaseCounterHighest) values (?, null, 0)",
+  );
+  const addSlot = sqlite.prepare(
+    "insert or ignore into slots (model, slot, status) values (?, ?, 'empty')",
+  );
+  const ensureModel = (name: string): void => {
+    addModel.run(name);
+    for (const slot of ["a", "b"]) addSlot.run(name, slot);
+  };
+  const model = (name: string) =>
+    sqlite.prepare("select * from models where name = ?").get(name) as ModelRow | undefined;
+  const slot = (name: string, which: SlotName) =>
+    sqlite.prepare("select * from slots where model = ? and slot = ?").get(name, which) as SlotRow;
+  return {
+    ensureModel,
+    model,
+    models: () => sqlite.prepare("select * from models order by name").all() as ModelRow[],
+    slot,
+    committedSlot(name: string): SlotRow | undefined {
+      const committed = model(name)?.committedSlot;
+      return committed == null ? undefined : slot(name, committed);
+    },
+    /** The slot that an update may write to. */
+    spareSlot: (name: string): SlotName => (model(name)?.committedSlot === "a" ? "b" : "a"),
+    markSlot(name: string, which: SlotName, row: Omit<SlotRow, "model" | "slot">): void {
+      sqlite
+        .prepare(
+          `update slots set status = ?, bundleSha256 = ?, version = ?, recipe = ?, releaseCounter = ?
+           where model = ? and slot = ?`,
+        )
+        .run(
+          row.status,
+          row.bundleSha256,
+          row.version,
+          row.recipe,
+          row.releaseCounter,
+          name,
+          which,
+        );
+    },
+    commitSlot(name: string, which: SlotName): void {
+      sqlite.prepare("update models set committedSlot = ? where name = ?").run(which, name);
+    },
+    raiseReleaseCounter(name: string, counter: number): void {
+      sqlite
+        .prepare(
+          "update models set releaseCounterHighest = max(releaseCounterHighest, ?) where name = ?",
+        )
+        .run(counter, name);
+    },
+  };
+}
+
+function attempts(sqlite: Sqlite) {
+  const parse = (row: unknown): AttemptRow => {
+    const raw = row as Record<string, string | number | null>;
+    return {
+      id: String(raw["id"]),
+      model: String(raw["model"]),
+      manifestJson: String(raw["manifestJson"]),
+      state: String(raw["state"]),
+      resumes: Number(raw["resumes"]),
+      steps: Number(raw["steps"]),
+      gates: gatesSchema.parse(JSON.parse(String(raw["gatesJson"]))),
+      outcome:
+        raw["outcomeJson"] === null
+          ? null
+          : (JSON.parse(String(raw["outcomeJson"])) as AttemptOutcome),
+    };
+  };
+  return {
+    attempt(id: string): AttemptRow | undefined {
+      const row = sqlite.prepare("select * from attempts where id = ?").get(id);
+      return row === undefined ? undefined : parse(row);
+    },
+    openAttempts: (): AttemptRow[] =>
+      sqlite
+        .prepare("select * from attempts where outcomeJson is null order by number")
+        .all()
+        .map(parse),
+    addAttempt(row: { id: string; model: string; manifestJson: string; state: string }): void {
+      sqlite
+        .prepare(
+          `insert into attempts (id, model, manifestJson, state, resumes, steps, gatesJson, number)
+           values (?, ?, ?, ?, 0, 0, '[]', (select coalesce(max(number), 0) + 1 from attempts))`,
+        )
+        .run(row.id, row.model, row.manifestJson, row.state);
+    },
+    saveAttempt(row: Pick<AttemptRow, "id" | "state" | "resumes" | "steps" | "gates">): void {
+      sqlite
+        .prepare(
+          "update attempts set state = ?, resumes = ?, steps = ?, gatesJson = ? where id = ?",
+        )
+        .run(row.state, row.resumes, row.steps, JSON.stringify(row.gates), row.id);
+    },
+    concludeAttempt(outcome: AttemptOutcome): void {
+      sqlite
+        .prepare(
+          "update attempts set state = ?, outcomeJson = ? where id = ? and outcomeJson is null",
+        )
+        .run(outcome.outcome, JSON.stringify(outcome), outcome.attempt);
+    },
+  };
+}
+
+function transfers(sqlite: Sqlite) {
+  return {
+    transfer: (sha256: string) =>
+      sqlite.prepare("select totalBytes, present from transfers where sha256 = ?").get(sha256) as
+        | { totalBytes: number; present: Uint8Array }
+        | undefined,
+    /** Called only after the blocks it names were fsynced. */
+    saveTransfer(sha256: string, totalBytes: number, present: Uint8Array): void {
+      sqlite
+        .prepare(
+          `insert into transfers (sha256, totalBytes, present) values (?, ?, ?)
+           on conflict (sha256) do update set totalBytes = excluded.totalBytes, present = excluded.present`,
+        )
+        .run(sha256, totalBytes, present);
+    },
+    dropTransfer(sha256: string): void {
+      sqlite.prepare("delete from transfers where sha256 = ?").run(sha256);
+    },
+  };
+}
+
+export interface OutboxRow {
+  readonly boot: string;
+  readonly sequence: number;
+  readonly message: string;
+  readonly bytes: Uint8Array;
+}
+
+function outboxRows(sqlite: Sqlite) {
+  return {
+    addOutboxRow(row: OutboxRow & { priority: number }): void {
+      sqlite
+        .prepare(
+          `insert into outbox (boot, sequence, message, priority, bytes, number)
+           values (?, ?, ?, ?, ?, (select coalesce(max(number), 0) + 1 from outbox))`,
+        )
+        .run(row.boot, row.sequence, row.message, row.priority, row.bytes);
+    },
+    outboxRows: (limit: number): OutboxRow[] =>
+      sqlite
+        .prepare(
+          "select boot, sequence, message, bytes from outbox order by priority, number limit ?",
+        )
+        .all(limit) as OutboxRow[],
+    outboxCount: (): number =>
+      (sqlite.prepare("select count(*) as n from outbox").get() as { n: number }).n,
+    outboxRowsOf: (message: string): OutboxRow[] =>
+      sqlite
+        .prepare(
+          "select boot, sequence, message, bytes from outbox where message = ? order by number",
+        )
+        .all(message) as OutboxRow[],
+    removeOutboxRow(boot: string, sequence: number): void {
+      sqlite.prepare("delete from outbox where boot = ? and sequence = ?").run(boot, sequence);
+    },
+  };
+}
