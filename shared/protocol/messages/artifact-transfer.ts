@@ -6,6 +6,8 @@ import { z } from "zod";
 import { sha256Schema } from "../../artifact/hash.ts";
 import { defineMessage } from "../message.ts";
 
+const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+
 /** Bytes of one block; the last one of an artifact is shorter. 64 KiB: mqtt-scale measurement. */
 export const blockBytes = 65_536;
 /** Blocks that one request may ask for. */
@@ -22,7 +24,7 @@ export const artifactRequest = defineMessage({
     sha256: sha256Schema,
     firstBlock: z.int().min(0),
     /** Bit i of byte ⌊i/8⌋ (lowest first) is 1 when block firstBlock + i is missing. */
-    missing: z.instanceof(Uint8Array).refine((bits) => bits.byteLength <= blocksPerRequestMax / 8),
+    missing: bytesSchema.refine((bits) => bits.byteLength <= blocksPerRequestMax / 8),
   }),
 });
 
@@ -37,7 +39,7 @@ export const artifactBlock = defineMessage({
     sha256: sha256Schema,
     totalBytes: z.int().min(1),
     index: z.int().min(0),
-    data: z.instanceof(Uint8Array),
+    data: bytesSchema,
   }),
 });
 

@@ -1,0 +1,188 @@
+/**
+ * Sends and receives messages of an enrolled device. Reports go through the outbox: stored first,
+ * sent until the controller acks, deleted only then. Everything else is sent when there is a
+ * connection and derived again from state when there is one later.
+ *
+ * Invariants: the session number is durable before a connection uses it; the last will carries it.
+ */
+import { createSessionLoop, type SessionLoop } from "../shared/connection.ts";
+import { FleetError } from "../shared/errors.ts";
+import type { MqttConnection, MqttConnectOptions } from "../shared/ports/mqtt.ts";
+import { deviceUsernamePrefix } from "../shared/protocol/claim-token.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type MessageDefinition,
+} from "../shared/protocol/message.ts";
+import {
+  type MessageName,
+  messageOfTopic,
+  messages,
+  type PayloadOf,
+} from "../shared/protocol/registry.ts";
+import { deviceFilter, topicOf } from "../shared/protocol/topics.ts";
+import type { AgentContext } from "./context.ts";
+import { createOutbox } from "./outbox.ts";
+import { believedNow } from "./time.ts";
+
+export type DownMessage = "desired" | "ack" | "artifact-block" | "artifact-refused";
+export type DownHandlers = { readonly [Name in DownMessage]: (payload: PayloadOf<Name>) => void };
+
+export interface Messenger {
+  start(): void;
+  stop(): Promise<void>;
+  /** Best effort: nothing happens without a connection. */
+  send<Name extends MessageName>(name: Name, payload: PayloadOf<Name>): Promise<void>;
+  /** Stores a report; inside a store transaction it becomes durable with that transaction. */
+  enqueue<Name extends MessageName>(name: Name, payload: PayloadOf<Name>): void;
+  /** Sends what the outbox holds, now if there is a connection. */
+  flush(): void;
+  connected(): boolean;
+}
+
+const keepaliveSeconds = 30;
+const connectTimeoutMs = 20_000;
+export function createMessenger(options: {
+  context: AgentContext;
+  handlers: Omit<DownHandlers, "ack">;
+  /** Called after each connect, after birth. */
+  onConnected: () => void;
+}): Messenger {
+  const { context } = options;
+  const { store, identity } = context;
+  const encode = envelopeWriter(context);
+  let session = 0;
+  let connection: MqttConnection | undefined;
+
+  const publish = async (name: MessageName, bytes: Uint8Array): Promise<void> => {
+    const message = messages[name] as MessageDefinition;
+    const topic = topicOf(message, identity.tenant, identity.device);
+    await connection?.publish(topic, bytes, message.qos);
+  };
+  const send: Messenger["send"] = async (name, payload) => {
+    if (connection === undefined) return;
+    await publish(name, encode(name, payload).bytes).catch((error: unknown) => {
+      context.log.debug("a message was not sent", { name, error: String(error) });
+    });
+  };
+  const outbox = createOutbox({ context, publish, isConnected: () => connection !== undefined });
+  const handlers: DownHandlers = { ...options.handlers, ack: outbox.acked };
+  const loop: SessionLoop = createSessionLoop({
+    connect: context.connectMqtt,
+    clock: context.clock,
+    random: context.random,
+    log: context.log,
+    options() {
+      session = store.nextNumber("session");
+      return connectOptions(context, encode("death", { session }).bytes);
+    },
+    async onConnected(opened) {
+      connection = opened;
+      outbox.forgetInFlight();
+      opened.onMessage((topic, bytes) => receive(context, handlers, topic, bytes));
+      await opened.subscribe(deviceFilter(identity.tenant, identity.device), 1);
+      await publish("birth", encode("birth", birthOf(context, session)).bytes);
+      options.onConnected();
+      outbox.flush();
+    },
+    onLost() {
+      connection = undefined;
+      outbox.forgetInFlight();
+    },
+  });
+
+  return {
+    start() {
+      outbox.start();
+      loop.start();
+    },
+    async stop() {
+      outbox.stop();
+      await send("death", { session });
+      await loop.stop();
+    },
+    send,
+    enqueue(name, payload) {
+      outbox.add(name, encode(name, payload));
+    },
+    flush: outbox.flush,
+    connected: () => connection !== undefined,
+  };
+}
+
+type Encoded = { readonly bytes: Uint8Array; readonly sequence: number };
+
+/** Encodes with the next sequence number of this boot. */
+function envelopeWriter(context: AgentContext): (name: MessageName, payload: unknown) => Encoded {
+  const { store, identity, clock, boot } = context;
+  let next = 0;
+  return (name, payload) => {
+    const now = believedNow(store, clock);
+    const sequence = next++;
+    const envelope = {
+      tenant: identity.tenant,
+      device: identity.device,
+      boot,
+      sequence,
+      monotonicMs: clock.monotonicMs(),
+      wallMs: now.ms,
+      clockTrusted: now.trusted,
+    };
+    return {
+      bytes: encodeMessage(messages[name] as MessageDefinition, envelope, payload),
+      sequence,
+    };
+  };
+}
+
+function connectOptions(context: AgentContext, will: Uint8Array): MqttConnectOptions {
+  const { identity } = context;
+  return {
+    url: identity.mqttUrl,
+    caPem: identity.caPem,
+    clientId: identity.device,
+    username: deviceUsernamePrefix + identity.device,
+    password: identity.password,
+    cleanSession: true,
+    keepaliveSeconds,
+    connectTimeoutMs,
+    will: {
+      topic: topicOf(messages.death, identity.tenant, identity.device),
+      payload: will,
+      qos: 1,
+    },
+  };
+}
+
+/** A bad message is logged and dropped; the connection lives on. */
+function receive(
+  context: AgentContext,
+  handlers: DownHandlers,
+  topic: string,
+  bytes: Uint8Array,
+): void {
+  try {
+    dispatch(topic, bytes, handlers);
+  } catch (error) {
+    if (!(error instanceof FleetError)) throw error;
+    context.log.warn("a message was refused", { code: error.code, error: error.message });
+  }
+}
+
+function birthOf(context: AgentContext, session: number): PayloadOf<"birth"> {
+  return {
+    session,
+    agentVersion: context.agentVersion,
+    profileFingerprint: context.fingerprint,
+    emulated: context.emulated,
+    outboxPending: context.store.outboxCount(),
+  };
+}
+
+function dispatch(topic: string, bytes: Uint8Array, handlers: DownHandlers): void {
+  const { name } = messageOfTopic(topic);
+  if (!Object.hasOwn(handlers, name)) return;
+  const known = name as DownMessage;
+  const { payload } = decodeMessage(messages[known] as MessageDefinition, bytes);
+  (handlers[known] as (payload: unknown) => void)(payload);
+}

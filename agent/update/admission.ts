@@ -1,0 +1,73 @@
+/**
+ * Whether a manifest may be tried at all. Everything is read from the signed document, and nothing
+ * is written or loaded before all of it holds.
+ */
+import { type Manifest, verifyManifest } from "../../shared/artifact/manifest.ts";
+import { FleetError } from "../../shared/errors.ts";
+import type { AgentContext } from "../context.ts";
+import { believedNow, raiseTimeFloor } from "../time.ts";
+import { agentVersion } from "../version.ts";
+
+/**
+ * The manifest, when this device may try it.
+ * Errors: `signature-invalid`, `manifest-invalid`, `manifest-foreign`, `manifest-expired`,
+ * `release-older`.
+ */
+export function admit(
+  context: AgentContext,
+  document: unknown,
+  wanted: { purpose: Manifest["purpose"]; model?: string; onnxruntime: string },
+): Manifest {
+  const manifest = verifyManifest(document, context.identity.signingKeys);
+  const { tenant, device } = context.identity;
+  const foreign = (why: string) => new FleetError("manifest-foreign", `manifest ${why}`);
+  if (manifest.tenant !== tenant || manifest.device !== device) {
+    throw foreign(`is for ${manifest.tenant}/${manifest.device}`);
+  }
+  if (manifest.purpose !== wanted.purpose) throw foreign(`is for ${manifest.purpose}`);
+  if (wanted.model !== undefined && manifest.model !== wanted.model)
+    throw foreign(`is for ${manifest.model}`);
+  if (compareVersions(agentVersion, manifest.agentMin) < 0) {
+    throw foreign(`needs agent ${manifest.agentMin}; this is ${agentVersion}`);
+  }
+  const { onnxruntimeMin, onnxruntimeMaxExclusive } = manifest.runtime;
+  if (
+    compareVersions(wanted.onnxruntime, onnxruntimeMin) < 0 ||
+    compareVersions(wanted.onnxruntime, onnxruntimeMaxExclusive) >= 0
+  ) {
+    throw foreign(`needs onnxruntime ${onnxruntimeMin} to ${onnxruntimeMaxExclusive}`);
+  }
+  raiseTimeFloor(context.store, manifest.issuedAtMs);
+  const now = believedNow(context.store, context.clock).ms;
+  if (now > manifest.expiresAtMs) {
+    throw new FleetError(
+      "manifest-expired",
+      `manifest expired at ${new Date(manifest.expiresAtMs).toISOString()}`,
+    );
+  }
+  if (manifest.purpose === "release") refuseOlder(context, manifest);
+  return manifest;
+}
+
+function refuseOlder(context: AgentContext, manifest: Manifest): void {
+  const highest = context.store.model(manifest.model)?.releaseCounterHighest ?? 0;
+  if (manifest.releaseCounter <= highest) {
+    throw new FleetError(
+      "release-older",
+      `release counter ${manifest.releaseCounter} is not above ${highest}, which was accepted before`,
+    );
+  }
+}
+
+/** Compares dotted numbers; a missing part counts as 0. */
+export function compareVersions(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) => version.split(/[.-]/).map(Number)) as [
+    number[],
+    number[],
+  ];
+  for (let part = 0; part < 3; part++) {
+    const difference = (left[part] || 0) - (right[part] || 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

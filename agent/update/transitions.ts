@@ -1,0 +1,106 @@
+/**
+ * The update machine as one flat table: (state, event) → next state and the effect that enters it.
+ *
+ * Invariants: all rows that lead to a state carry the same effect, so the effect to repeat after a
+ * power cut is read from this table and kept nowhere else. State names are stored: never renamed.
+ */
+
+export type UpdateState =
+  | "idle"
+  | "downloading"
+  | "verifying"
+  | "installing"
+  | "trialing"
+  | "switching"
+  | "committed"
+  | "rolled-back"
+  | "failed"
+  | "refused"
+  | "superseded";
+
+export type UpdateEvent =
+  | "targeted"
+  | "refused"
+  | "downloaded"
+  | "verified"
+  | "installed"
+  | "passed"
+  | "worse"
+  | "serving"
+  | "broken"
+  | "withdrawn"
+  | "exhausted";
+
+/** What the executor does on entering a state. */
+export type UpdateEffect =
+  | "download"
+  | "verify"
+  | "install"
+  | "trial"
+  | "switch"
+  | "commit"
+  | "discard"
+  | "refuse";
+
+export interface Transition {
+  readonly from: UpdateState;
+  readonly on: UpdateEvent;
+  readonly to: UpdateState;
+  readonly effect: UpdateEffect;
+}
+
+const row = (
+  from: UpdateState,
+  on: UpdateEvent,
+  to: UpdateState,
+  effect: UpdateEffect,
+): Transition => ({
+  from,
+  on,
+  to,
+  effect,
+});
+
+export const transitions: readonly Transition[] = [
+  row("idle", "targeted", "downloading", "download"),
+  // A bad signature, another audience or an older counter: nothing is written but the outcome.
+  row("idle", "refused", "refused", "refuse"),
+  row("downloading", "downloaded", "verifying", "verify"),
+  row("verifying", "verified", "installing", "install"),
+  row("installing", "installed", "trialing", "trial"),
+  row("trialing", "passed", "switching", "switch"),
+  row("trialing", "worse", "rolled-back", "discard"),
+  row("switching", "serving", "committed", "commit"),
+  row("switching", "worse", "rolled-back", "discard"),
+  row("downloading", "broken", "failed", "discard"),
+  row("verifying", "broken", "failed", "discard"),
+  row("installing", "broken", "failed", "discard"),
+  // A fault of our own parts in a trial says nothing about the model, yet the old one stays.
+  row("trialing", "broken", "rolled-back", "discard"),
+  row("switching", "broken", "rolled-back", "discard"),
+  row("downloading", "withdrawn", "superseded", "discard"),
+  row("verifying", "withdrawn", "superseded", "discard"),
+  row("installing", "withdrawn", "superseded", "discard"),
+  row("trialing", "withdrawn", "superseded", "discard"),
+  // The loop breaker ended a step that never returned.
+  row("downloading", "exhausted", "failed", "discard"),
+  row("verifying", "exhausted", "failed", "discard"),
+  row("installing", "exhausted", "failed", "discard"),
+  row("trialing", "exhausted", "rolled-back", "discard"),
+  row("switching", "exhausted", "rolled-back", "discard"),
+];
+
+/** States whose step may kill or hang the process; each entry is counted before it begins. */
+export const mayNotReturn: ReadonlySet<UpdateState> = new Set(["trialing", "switching"]);
+
+export const outcomes = ["committed", "rolled-back", "failed", "refused", "superseded"] as const;
+export type UpdateOutcome = (typeof outcomes)[number];
+
+export function isOutcome(state: UpdateState): state is UpdateOutcome {
+  return (outcomes as readonly string[]).includes(state);
+}
+
+/** What to do again when a device wakes up in a state: the effect of the rows that lead there. */
+export const resumeEffects: ReadonlyMap<UpdateState, UpdateEffect> = new Map(
+  transitions.filter(({ to }) => !isOutcome(to)).map(({ to, effect }) => [to, effect]),
+);
