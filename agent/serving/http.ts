@@ -1,0 +1,111 @@
+/**
+ * The local inference API, on loopback only: what the device's own software asks.
+ *
+ *   POST /v1/models/{name}/infer   {"inputs": {"image": "<base64 of the raw sample>"}}
+ *   GET  /v1/models                what is served
+ *   GET  /healthz                  200 while the agent lives
+ */
+import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { z } from "zod";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
+import type { Answer } from "../../shared/inference/processing/answer.ts";
+import type { AgentContext } from "../context.ts";
+import type { Serving } from "./serving.ts";
+import type { CallResult, Telemetry } from "./telemetry.ts";
+
+/** Longest request: one raw sample in base64. */
+const bodyBytesMax = 64_000_000;
+const host = "127.0.0.1";
+
+const inferBody = z.object({ inputs: z.record(z.string().max(256), z.base64()) });
+const modelParams = z.object({ name: z.string().max(64) });
+
+export async function startInferenceApi(options: {
+  context: AgentContext;
+  serving: Serving;
+  telemetry: Telemetry;
+  port: number;
+}): Promise<{ url: string; stop(): Promise<void> }> {
+  const { context, serving } = options;
+  const server = fastify({ bodyLimit: bodyBytesMax, forceCloseConnections: true });
+  server.setErrorHandler((error, _request, reply) => sendError(reply, error));
+  server.get("/healthz", async () => ({ ok: true, device: context.identity.device }));
+  server.get("/v1/models", async () => ({
+    models: context.store.models().map(({ name }) => ({
+      name,
+      servingSha256: serving.servedSha256(name),
+      version: context.store.committedSlot(name)?.version ?? null,
+      recipe: context.store.committedSlot(name)?.recipe ?? null,
+    })),
+  }));
+  addInferRoute(server, options);
+  const url = await server.listen({ host, port: options.port });
+  return { url, stop: () => server.close() };
+}
+
+function addInferRoute(
+  server: FastifyInstance,
+  {
+    context,
+    serving,
+    telemetry,
+  }: { context: AgentContext; serving: Serving; telemetry: Telemetry },
+): void {
+  server.post("/v1/models/:name/infer", async (request) => {
+    const { name } = modelParams.parse(request.params);
+    const body = inferBody.safeParse(request.body);
+    if (!body.success) throw new FleetError("input-invalid", z.prettifyError(body.error));
+    const sample = Object.fromEntries(
+      Object.entries(body.data.inputs).map(([tensor, text]) => [
+        tensor,
+        new Uint8Array(Buffer.from(text, "base64")),
+      ]),
+    );
+    const bundleSha256 = serving.servedSha256(name);
+    const startedMs = context.clock.monotonicMs();
+    const record = (result: CallResult) => {
+      if (bundleSha256 === null) return;
+      const latencyMs = context.clock.monotonicMs() - startedMs;
+      telemetry.record({ model: name, bundleSha256, result, latencyMs });
+    };
+    try {
+      const answer = await serving.infer(name, sample);
+      record("ok");
+      return { bundleSha256, ...publicAnswer(answer) };
+    } catch (error) {
+      // A bad sample is the caller's fault and no error of the model.
+      if (!isFleetError(error, "golden-mismatch")) {
+        record(isFleetError(error, "runner-timeout") ? "timeouts" : "errors");
+      }
+      throw error;
+    }
+  });
+}
+
+function publicAnswer(answer: Answer): object {
+  if (answer.kind === "classification") {
+    return {
+      label: answer.label,
+      index: answer.index,
+      score: answer.score,
+      scores: [...answer.scores],
+    };
+  }
+  return {
+    tensors: Object.fromEntries(
+      Object.entries(answer.tensors).map(([name, { dtype, shape, data }]) => [
+        name,
+        { dtype, shape, data: Array.from(data as ArrayLike<number>, Number) },
+      ]),
+    ),
+  };
+}
+
+function sendError(reply: FastifyReply, error: unknown): FastifyReply {
+  const known = isFleetError(error)
+    ? error
+    : new FleetError("input-invalid", error instanceof Error ? error.message : String(error));
+  return reply
+    .status(known.status)
+    .send({ code: known.code, message: known.message, remedy: known.remedy });
+}

@@ -1,0 +1,78 @@
+/**
+ * Benchmarks a bundle that will not be committed: facts for the choice of a variant. The files live in
+ * the artifact store, never in a slot.
+ */
+
+import { modelFile } from "../../shared/artifact/bundle.ts";
+import type { Manifest } from "../../shared/artifact/manifest.ts";
+import { startRunner } from "../../shared/inference/runner.ts";
+import type { Fact } from "../../shared/protocol/messages/measurement.ts";
+import { wilsonInterval } from "../../shared/statistics/binomial.ts";
+import { median, medianLowerBound } from "../../shared/statistics/median.ts";
+import type { AgentContext } from "../context.ts";
+import { storedPath } from "../paths.ts";
+import { storedBundle } from "../update/install.ts";
+import { readProof } from "./trial.ts";
+
+const warmUpRuns = 64;
+/** Blocks spread over the measurement; the fact is the median of their medians. */
+const blocks = 9;
+const runsPerBlock = 64;
+/** Two-sided 95 %. */
+const intervalAlpha = 0.025;
+/** Blocks that differ by more than this say that the machine was too busy for a choice. */
+const spreadMax = 2;
+
+export async function measureBundle(
+  context: AgentContext,
+  manifest: Manifest,
+): Promise<{ facts: Fact[]; environmentDegraded: boolean }> {
+  const bundle = await storedBundle(context, manifest);
+  const runner = await startRunner({
+    processes: context.processes,
+    clock: context.clock,
+    modelPath: storedPath(context.dataDir, modelFile(bundle).sha256),
+    interface: bundle.interface,
+  });
+  try {
+    const facts: Fact[] = [];
+    const proof = await readProof(context, manifest);
+    if (proof === undefined) return { facts, environmentDegraded: false };
+    const n = await runner.setSamples(proof.shard.inputs);
+    const { top1 } = await runner.evaluate();
+    const hits = proof.shard.labels.filter((label, at) => top1[at] === label).length;
+    const flips = proof.referenceTop1.filter((answer, at) => top1[at] !== answer).length;
+    facts.push({ metric: "golden-metric", value: hits / n, interval: wilsonInterval(hits, n), n });
+    facts.push({ metric: "parity-flips", value: flips, interval: null, n });
+    await runner.benchmark({ runs: warmUpRuns, firstSample: 0 });
+    const medians: number[] = [];
+    for (let block = 0; block < blocks; block++) {
+      const { latenciesMs } = await runner.benchmark({
+        runs: runsPerBlock,
+        firstSample: block * runsPerBlock,
+      });
+      medians.push(median(latenciesMs));
+    }
+    facts.push({
+      metric: "latency-p50-ms",
+      value: median(medians),
+      interval: medianInterval(medians),
+      n: blocks * runsPerBlock,
+    });
+    const { ramPeakBytes, loadMs } = await runner.memory();
+    facts.push({ metric: "ram-peak-bytes", value: ramPeakBytes, interval: null, n: 1 });
+    facts.push({ metric: "load-ms", value: loadMs, interval: null, n: 1 });
+    return { facts, environmentDegraded: Math.max(...medians) / Math.min(...medians) > spreadMax };
+  } finally {
+    await runner.close();
+  }
+}
+
+function medianInterval(values: readonly number[]): [number, number] {
+  const low = medianLowerBound(values, intervalAlpha);
+  const high = -medianLowerBound(
+    values.map((value) => -value),
+    intervalAlpha,
+  );
+  return [low, high];
+}
