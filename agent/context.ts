@@ -1,5 +1,6 @@
 /** What every part of the agent is given: ports, store, identity and the sender of messages. */
 
+import type { Profile } from "../shared/devices/profile.ts";
 import type { Clock } from "../shared/ports/clock.ts";
 import type { Files } from "../shared/ports/files.ts";
 import type { Log } from "../shared/ports/log.ts";
@@ -26,6 +27,7 @@ export interface AgentContext extends AgentPorts {
   readonly identity: Identity;
   /** Random name of this process run: 16 hexadecimal digits. */
   readonly boot: string;
+  readonly profile: Profile;
   readonly emulated: boolean;
   readonly fingerprint: string;
   readonly agentVersion: string;

@@ -1,0 +1,175 @@
+/**
+ * The whole agent from its ports: probe, enrol, connect, serve, update. Only main and tests call this.
+ *
+ * Invariants: the committed model serves before the first connection is tried, and whether or not it
+ * ever succeeds; one agent per data folder.
+ */
+
+import { profileFingerprint } from "../shared/devices/profile.ts";
+import { FleetError } from "../shared/errors.ts";
+import { writeFileAtomic } from "../shared/files/atomic-file.ts";
+import type { Sqlite } from "../shared/ports/sqlite.ts";
+import { decodeClaimToken } from "../shared/protocol/claim-token.ts";
+import type { AgentConfig } from "./config.ts";
+import type { AgentContext, AgentPorts } from "./context.ts";
+import { enrol, storedIdentity } from "./enrol.ts";
+import { createMessenger, type Messenger } from "./messenger.ts";
+import { databasePath, lockPath, servingPath } from "./paths.ts";
+import { int8Ratio } from "./probe/int8-ratio.ts";
+import { type Inventory, parseOverride, probe } from "./probe/probe.ts";
+import { reportedState, type UpdateProgressView } from "./reported.ts";
+import { startInferenceApi } from "./serving/http.ts";
+import { createServing } from "./serving/serving.ts";
+import { createTelemetry } from "./serving/telemetry.ts";
+import { type AgentStore, openAgentStore } from "./state/store.ts";
+import { mqttSource } from "./transfer/mqtt-source.ts";
+import { createUpdater, type Updater } from "./update/updater.ts";
+import { agentVersion } from "./version.ts";
+
+export interface RunningAgent {
+  readonly device: string;
+  readonly serveUrl: string;
+  stop(): Promise<void>;
+}
+
+const bootBytes = 8;
+const inventoryKey = "inventorySent";
+
+export async function runAgent(
+  ports: AgentPorts & { inventory: Inventory },
+  config: AgentConfig,
+): Promise<RunningAgent> {
+  await ports.files.makeDirectory(config.dataDir);
+  const lock = takeLock(ports, config.dataDir);
+  const store = openAgentStore(ports.openSqlite(databasePath(config.dataDir)));
+  const context = await identify(ports, config, store);
+  const serving = createServing(context);
+  await serving.start();
+  return assemble({ context, config, serving, inventory: ports.inventory, lock });
+}
+
+/** Holds a write lock in a database of its own; the system drops it with the process. */
+function takeLock(ports: AgentPorts, dataDir: string): Sqlite {
+  const lock = ports.openSqlite(lockPath(dataDir));
+  try {
+    lock.exec("begin exclusive");
+  } catch (cause) {
+    throw new FleetError("conflict", `another agent runs on ${dataDir}`, { cause });
+  }
+  return lock;
+}
+
+/** The identity of this device: stored, or got with the claim token. */
+async function identify(
+  ports: AgentPorts & { inventory: Inventory },
+  config: AgentConfig,
+  store: AgentStore,
+): Promise<AgentContext> {
+  const override = config.profileOverride && parseOverride(config.profileOverride);
+  const probed = await probe({ ...ports, dataDir: config.dataDir, override });
+  const fingerprint = profileFingerprint(probed);
+  const int8ToFloat32Ratio = await int8Ratio(ports, store, fingerprint);
+  const profile = { ...probed, int8ToFloat32Ratio };
+  const boot = Buffer.from(ports.random.bytes(bootBytes)).toString("hex");
+  let identity = storedIdentity(store);
+  if (identity === undefined) {
+    if (config.claimToken === undefined) {
+      throw new FleetError(
+        "claim-invalid",
+        "this device is not enrolled: start it with --claim FILE",
+      );
+    }
+    const claim = decodeClaimToken(config.claimToken);
+    identity = await enrol(ports, store, { claim, profile, boot });
+  }
+  return {
+    ...ports,
+    log: ports.log.child({ device: identity.device }),
+    dataDir: config.dataDir,
+    store,
+    identity,
+    boot,
+    profile,
+    emulated: profile.emulated,
+    fingerprint,
+    agentVersion,
+  };
+}
+
+async function assemble(parts: {
+  context: AgentContext;
+  config: AgentConfig;
+  serving: ReturnType<typeof createServing>;
+  inventory: Inventory;
+  lock: Sqlite;
+}): Promise<RunningAgent> {
+  const { context, config, serving } = parts;
+  const updates = new Map<string, UpdateProgressView>();
+  let updater: Updater | undefined;
+  const report = () => {
+    const state = reportedState(context, serving, updates, updater?.desiredRevision() ?? -1);
+    void messenger.send("reported", state);
+  };
+  const source = mqttSource(context, (payload) => messenger.send("artifact-request", payload));
+  const messenger: Messenger = createMessenger({
+    context,
+    handlers: {
+      desired(desired) {
+        telemetry.setWindow(desired.telemetry.windowMs);
+        updater?.setDesired(desired);
+        report();
+      },
+      "artifact-block": source.onBlock,
+      "artifact-refused": source.onRefused,
+    },
+    onConnected: report,
+  });
+  const telemetry = createTelemetry(context, messenger);
+  updater = createUpdater({
+    context,
+    messenger,
+    serving,
+    source,
+    onnxruntime: parts.inventory.onnxruntime,
+    onProgress(attempt, state, progressFraction) {
+      updates.set(attempt, { state, progressFraction });
+      report();
+    },
+  });
+  serving.onChange(report);
+  sendInventory(context, messenger);
+  const api = await startInferenceApi({ context, serving, telemetry, port: config.servePort });
+  await writeFileAtomic(
+    context.files,
+    servingPath(config.dataDir),
+    new TextEncoder().encode(JSON.stringify({ url: api.url, device: context.identity.device })),
+  );
+  messenger.start();
+  updater.start();
+  return {
+    device: context.identity.device,
+    serveUrl: api.url,
+    async stop() {
+      await api.stop();
+      await updater.stop();
+      telemetry.stop();
+      await messenger.stop();
+      await serving.stop();
+      context.store.close();
+      parts.lock.close();
+    },
+  };
+}
+
+/** Stores the profile for the controller when it is not the one that was stored last. */
+function sendInventory(context: AgentContext, messenger: Messenger): void {
+  const mark = `${context.fingerprint}/${context.agentVersion}`;
+  if (context.store.setting(inventoryKey) === mark) return;
+  context.store.transaction(() => {
+    messenger.enqueue("inventory", {
+      profile: context.profile,
+      agentVersion: context.agentVersion,
+    });
+    context.store.setSetting(inventoryKey, mark);
+  });
+}

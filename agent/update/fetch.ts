@@ -1,0 +1,122 @@
+/** Brings everything that a manifest names into the artifact store, and clears what nobody names. */
+import { join } from "node:path";
+import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
+import { type Manifest, manifestSchema } from "../../shared/artifact/manifest.ts";
+import { FleetError } from "../../shared/errors.ts";
+import { hashFile } from "../../shared/files/hash-file.ts";
+import type { AgentContext } from "../context.ts";
+import { slotDir, storeDir, storedPath } from "../paths.ts";
+import type { ArtifactSource } from "../transfer/artifact-source.ts";
+import { readSlotBundle, requireSpace, storedBundle } from "./install.ts";
+
+/** Part that a copy moves at once, in bytes. */
+const copyBytes = 1 << 20;
+
+/**
+ * Errors: those of the source, `disk-full`, `manifest-invalid`, `artifact-too-long` when the files
+ * together are longer than the manifest announced.
+ */
+export async function fetchAll(
+  context: AgentContext,
+  source: ArtifactSource,
+  options: { manifest: Manifest; signal: AbortSignal; onProgress: (fraction: number) => void },
+): Promise<void> {
+  const { manifest, signal } = options;
+  await requireSpace(context, manifest);
+  await source.fetch(manifest.bundle, signal, () => {});
+  const bundle = await storedBundle(context, manifest);
+  requireAnnounced(manifest, bundle);
+  for (const file of bundle.files) {
+    if (await copyFromSlots(context, manifest.model, file)) continue;
+    await source.fetch(file, signal, options.onProgress);
+  }
+  for (const { shard, reference } of manifest.golden) {
+    await source.fetch(shard, signal, () => {});
+    await source.fetch(reference, signal, () => {});
+  }
+}
+
+function requireAnnounced(manifest: Manifest, bundle: Bundle): void {
+  if (bundle.model !== manifest.model || bundle.version !== manifest.version) {
+    throw new FleetError(
+      "manifest-invalid",
+      `the bundle is ${bundle.model} ${bundle.version}, not what was ordered`,
+    );
+  }
+  const bytes = bundle.files.reduce((sum, file) => sum + file.bytes, 0);
+  if (bytes > manifest.filesBytes) {
+    throw new FleetError(
+      "artifact-too-long",
+      `the bundle's files have ${bytes} bytes; ${manifest.filesBytes} were announced`,
+    );
+  }
+  modelFile(bundle);
+}
+
+/** A file that a slot of the model already holds need not travel again. */
+async function copyFromSlots(
+  context: AgentContext,
+  model: string,
+  file: Bundle["files"][number],
+): Promise<boolean> {
+  const { files, store, dataDir } = context;
+  const target = storedPath(dataDir, file.sha256);
+  if ((await files.stat(target)) !== undefined) return true;
+  for (const which of ["a", "b"] as const) {
+    const slot = store.model(model) && store.slot(model, which);
+    if (slot?.status !== "ready" || slot.bundleSha256 === null) continue;
+    const held = await readSlotBundle(context, model, which, slot.bundleSha256);
+    const match = held.files.find(({ sha256 }) => sha256 === file.sha256);
+    if (match === undefined) continue;
+    const from = join(slotDir(dataDir, model, which), match.name);
+    if ((await hashFile(files, from))?.sha256 !== file.sha256) continue;
+    await copyFile(context, from, target, file.bytes);
+    return true;
+  }
+  return false;
+}
+
+async function copyFile(
+  context: AgentContext,
+  from: string,
+  to: string,
+  bytes: number,
+): Promise<void> {
+  const { files, dataDir } = context;
+  await files.makeDirectory(storeDir(dataDir));
+  const beside = `${to}.new`;
+  const file = await files.open(beside, "create");
+  try {
+    for (let offset = 0; offset < bytes; offset += copyBytes) {
+      await file.write(await files.readRange(from, { offset, length: copyBytes }), offset);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await files.rename(beside, to);
+  await files.syncDirectory(storeDir(dataDir));
+}
+
+/** Hashes of the proofs that a manifest names, unverified ones too: only what to keep. */
+export function namedArtifacts(documents: readonly unknown[]): Set<string> {
+  const names = new Set<string>();
+  for (const document of documents) {
+    const parsed = manifestSchema.safeParse((document as { signed?: unknown } | null)?.signed);
+    if (!parsed.success) continue;
+    names.add(parsed.data.bundle.sha256);
+    for (const { shard, reference } of parsed.data.golden)
+      names.add(shard.sha256).add(reference.sha256);
+  }
+  return names;
+}
+
+/** Removes stored artifacts that are not in `keep`; slots are never touched. */
+export async function collectArtifacts(
+  context: AgentContext,
+  keep: ReadonlySet<string>,
+): Promise<void> {
+  for (const name of await context.files.list(storeDir(context.dataDir))) {
+    if (!keep.has(name)) await context.files.remove(join(storeDir(context.dataDir), name));
+  }
+}
