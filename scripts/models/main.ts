@@ -9,6 +9,7 @@ import { SingleBar } from "cli-progress";
 import Table from "cli-table3";
 import { type MadeVersion, makeDigitVersions } from "./digits/make.ts";
 import { readDigitsRecord, writeDigitModel, writeDigitsRecord } from "./digits/record.ts";
+import { makeProbeModels } from "./probe.ts";
 
 const { values: flags } = parseArgs({ options: { check: { type: "boolean", default: false } } });
 const { versions, poolImages } = await makeWithProgress();
@@ -17,6 +18,7 @@ if (flags.check) {
   process.exitCode = compare(versions) ? 0 : 1;
 } else {
   for (const { bytes, record } of versions) writeDigitModel(record.version, bytes);
+  await makeProbeModels();
   writeDigitsRecord({ poolImages, versions: versions.map(({ record }) => record) });
   console.log("written to scripts/models/digits");
 }

@@ -1,0 +1,31 @@
+/** Settings of a controller. Sizes and times have their units in the name; every default is here. */
+import { z } from "zod";
+import { tenantSchema } from "../shared/artifact/names.ts";
+
+export const controllerConfigSchema = z.object({
+  dataDir: z.string().min(1),
+  /** Folder with classes.yaml, regions.yaml and recipes.yaml; what is missing there has defaults. */
+  configDir: z.string().min(1).optional(),
+  tenant: tenantSchema.default("main"),
+  /** Address of both listeners; beyond loopback the API needs a TLS proxy in front. */
+  host: z.string().default("127.0.0.1"),
+  /** Host names and addresses that devices reach the broker under. */
+  publicNames: z.array(z.string().max(253)).min(1).default(["127.0.0.1", "localhost"]),
+  httpPort: z.int().min(0).max(65_535).default(8700),
+  mqttPort: z.int().min(0).max(65_535).default(8883),
+  telemetryWindowMs: z.int().min(1_000).max(86_400_000).default(300_000),
+  /** How long a manifest may be installed after it was signed. */
+  manifestTtlMs: z
+    .int()
+    .min(60_000)
+    .default(7 * 86_400_000),
+  claimTtlMs: z.int().min(1_000).default(3_600_000),
+  /** Probability that a healthy release rolls back on one device, and in one rollout. */
+  alphaDevice: z.number().positive().max(0.1).default(0.001),
+  alphaRollout: z.number().positive().max(0.5).default(0.01),
+  /** Bytes of artifact blocks that leave the controller per second, all devices together. */
+  transferBytesPerSecond: z.int().min(65_536).default(50_000_000),
+  /** Longest time of one compression job. */
+  jobTimeoutMs: z.int().min(1_000).default(3_600_000),
+});
+export type ControllerConfig = z.infer<typeof controllerConfigSchema>;
