@@ -1,0 +1,47 @@
+/** A device is there: pair its session, look for clones, tell it what is wanted. */
+
+import { publishDesired } from "../../fleet/desired.ts";
+import { setStanding } from "../../fleet/devices.ts";
+import { judgeBirth } from "../../fleet/presence.ts";
+import type { DirectHandler } from "./handler.ts";
+
+export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, agentVersion }) => {
+  const { device, boot } = sender;
+  const nowMs = ctx.clock.wallMs();
+  const verdict = await ctx.db.transaction().execute(async (trx) => {
+    const known = await trx
+      .selectFrom("devices")
+      .select(["session", "boot", "online"])
+      .where("id", "=", device)
+      .executeTakeFirst();
+    if (known === undefined) return undefined;
+    const seen = await trx
+      .selectFrom("deviceBoots")
+      .select("boot")
+      .where("device", "=", device)
+      .where("boot", "=", boot)
+      .executeTakeFirst();
+    const judged = judgeBirth(
+      { session: known.session, boot: known.boot, online: known.online === 1 },
+      { session, boot, bootSeenBefore: seen !== undefined },
+    );
+    if (judged.kind === "repeated") return judged;
+    await trx
+      .insertInto("deviceBoots")
+      .values({ device, boot, sessionFirst: session, sessionLast: session, firstSeenAtMs: nowMs })
+      .onConflict((conflict) =>
+        conflict.columns(["device", "boot"]).doUpdateSet({ sessionLast: session }),
+      )
+      .execute();
+    if (judged.kind === "accepted") {
+      await trx
+        .updateTable("devices")
+        .set({ session, boot, online: 1, lastSeenAtMs: nowMs, agentVersion })
+        .where("id", "=", device)
+        .execute();
+    }
+    return judged;
+  });
+  if (verdict?.kind === "clone") await setStanding(ctx, device, "quarantined", verdict.reason);
+  await publishDesired(ctx, [device]);
+};

@@ -1,0 +1,28 @@
+/** The probed profile: stored, and the class matched again. */
+
+import { profileFingerprint } from "../../../shared/devices/profile.ts";
+import { classOf } from "../../fleet/classes.ts";
+import type { OutboxHandler } from "./handler.ts";
+
+export const onInventory: OutboxHandler<"inventory"> = async (ctx, trx, { device }, payload) => {
+  const { profile, agentVersion } = payload;
+  const row = await trx
+    .selectFrom("devices")
+    .select("labelsJson")
+    .where("id", "=", device)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  const labels = JSON.parse(row.labelsJson) as Record<string, string>;
+  await trx
+    .updateTable("devices")
+    .set({
+      profileJson: JSON.stringify(profile),
+      fingerprint: profileFingerprint(profile),
+      emulated: profile.emulated ? 1 : 0,
+      deviceClass: classOf({ profile, labels }, ctx.fleet.classes),
+      agentVersion,
+    })
+    .where("id", "=", device)
+    .execute();
+  return undefined;
+};
