@@ -15,11 +15,7 @@ import {
   encodeMessage,
   type MessageDefinition,
 } from "../../shared/protocol/message.ts";
-import {
-  messageOfTopic,
-  messages,
-  type PayloadOf,
-} from "../../shared/protocol/registry.ts";
+import { messageOfTopic, messages, type PayloadOf } from "../../shared/protocol/registry.ts";
 import { controllerFilters, topicOf } from "../../shared/protocol/topics.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishAllDesired } from "../fleet/desired.ts";

@@ -1,0 +1,147 @@
+/** Makes and signs the manifest that lets one device try one bundle. */
+import { bundleDescriptorBytesMax, decodeBundle } from "../../shared/artifact/bundle.ts";
+import { type Manifest, signManifest } from "../../shared/artifact/manifest.ts";
+import type { Signed } from "../../shared/artifact/signature.ts";
+import { assert } from "../../shared/assert.ts";
+import { FleetError } from "../../shared/errors.ts";
+import type { ControllerContext } from "../context.ts";
+import type { DeviceClass } from "../fleet/classes.ts";
+import type { Database } from "../storage/database.ts";
+
+/** Oldest agent that understands today's bundles. */
+const agentMin = "0.1.0";
+/** Reference §3.7: a device rolls back on latency only above this ratio. */
+const latencyRatioMax = 1.1;
+/** Reference §2.1, gate 0. */
+const parityFlipFractionMax = 0.005;
+
+export interface ReleaseTarget {
+  readonly device: string;
+  readonly deviceClass: DeviceClass;
+  readonly purpose: Manifest["purpose"];
+  readonly releaseCounter: number;
+  readonly bundleSha256: string;
+  readonly choiceEmulated: boolean;
+}
+
+/** Errors: `not-found`, `artifact-missing`. */
+export async function signRelease(
+  ctx: ControllerContext,
+  trx: Database,
+  target: ReleaseTarget,
+): Promise<Signed> {
+  const variant = await trx
+    .selectFrom("variants")
+    .innerJoin("modelVersions", (join) =>
+      join
+        .onRef("modelVersions.model", "=", "variants.model")
+        .onRef("modelVersions.version", "=", "variants.version"),
+    )
+    .selectAll("variants")
+    .select("modelVersions.poolSha256")
+    .where("bundleSha256", "=", target.bundleSha256)
+    .executeTakeFirst();
+  if (variant === undefined)
+    throw new FleetError("not-found", `no variant has bundle ${target.bundleSha256}`);
+  const bytes = await ctx.blobs.read(target.bundleSha256, { maxBytes: bundleDescriptorBytesMax });
+  const bundle = decodeBundle(bytes, target.bundleSha256);
+  const golden = await goldenProof(ctx, trx, { ...target, poolSha256: variant.poolSha256 });
+  const { budget } = target.deviceClass;
+  const nowMs = ctx.clock.wallMs();
+  assert(variant.opset !== null, "a ready variant has an opset");
+  return signManifest(
+    {
+      schema: "fleetfit/manifest/1",
+      tenant: ctx.config.tenant,
+      device: target.device,
+      purpose: target.purpose,
+      model: variant.model,
+      version: variant.version,
+      recipe: variant.recipe,
+      bundle: { sha256: target.bundleSha256, bytes: bytes.byteLength },
+      filesBytes: bundle.files.reduce((sum, file) => sum + file.bytes, 0),
+      releaseCounter: target.releaseCounter,
+      runtime: runtimeRange(bundle.provenance.runtime),
+      opset: variant.opset,
+      executionProvider: { name: "cpu", options: {} },
+      deviceClass: target.deviceClass.name,
+      choiceEmulated: target.choiceEmulated,
+      golden,
+      gates: {
+        metricFloor: budget.metricFloor,
+        latencyRatioMax,
+        latencyMsMax: budget.latencyMsMax ?? null,
+        ramPeakBytesMax: budget.ramPeakBytesMax ?? null,
+        parityFlipFractionMax,
+        alphaDevice: ctx.config.alphaDevice,
+      },
+      agentMin,
+      issuedAtMs: nowMs,
+      expiresAtMs: nowMs + ctx.config.manifestTtlMs,
+    },
+    ctx.signingKey,
+  );
+}
+
+/** Variants are proved with one runtime; a new minor version has to be proved again. */
+function runtimeRange(runtime: string): Manifest["runtime"] {
+  const [major = 0, minor = 0] = runtime.split(".").map(Number);
+  return { onnxruntimeMin: runtime, onnxruntimeMaxExclusive: `${major}.${minor + 1}.0` };
+}
+
+/**
+ * The device's shard of the pool and the controller's answers on it. Devices get disjoint shards while
+ * they last and keep theirs between versions; each use is recorded.
+ */
+async function goldenProof(
+  ctx: ControllerContext,
+  trx: Database,
+  target: ReleaseTarget & { poolSha256: string },
+): Promise<Manifest["golden"]> {
+  const { poolSha256, bundleSha256, device } = target;
+  const shards = await trx
+    .selectFrom("goldenShards")
+    .selectAll()
+    .where("poolSha256", "=", poolSha256)
+    .orderBy("shardIndex")
+    .execute();
+  if (shards.length === 0) return [];
+  const uses = await trx
+    .selectFrom("shardUses")
+    .select(["device", "shardIndex"])
+    .where("poolSha256", "=", poolSha256)
+    .execute();
+  const own = uses.find((use) => use.device === device);
+  const devices = new Set(uses.map((use) => use.device));
+  const shard = shards[own?.shardIndex ?? devices.size % shards.length];
+  assert(shard !== undefined, "shards are numbered without gaps");
+  const reference = await trx
+    .selectFrom("referenceOutputs")
+    .selectAll()
+    .where("bundleSha256", "=", bundleSha256)
+    .where("shardSha256", "=", shard.sha256)
+    .executeTakeFirst();
+  if (reference === undefined) {
+    throw new FleetError(
+      "artifact-missing",
+      `bundle ${bundleSha256} has no reference outputs on its shard`,
+    );
+  }
+  await trx
+    .insertInto("shardUses")
+    .values({
+      device,
+      poolSha256,
+      shardIndex: shard.shardIndex,
+      bundleSha256,
+      purpose: target.purpose,
+      usedAtMs: ctx.clock.wallMs(),
+    })
+    .execute();
+  return [
+    {
+      shard: { sha256: shard.sha256, bytes: shard.bytes },
+      reference: { sha256: reference.sha256, bytes: reference.bytes },
+    },
+  ];
+}
