@@ -8,6 +8,7 @@ import type { Processes } from "../shared/ports/processes.ts";
 import type { Random } from "../shared/ports/random.ts";
 import type { OpenSqlite, Sqlite } from "../shared/ports/sqlite.ts";
 import type { MessageName, PayloadOf } from "../shared/protocol/registry.ts";
+import type { Pace } from "./artifacts/pacer.ts";
 import type { BlobStore } from "./blobs/blob-store.ts";
 import type { StartBroker } from "./broker/port.ts";
 import type { Recipe } from "./compress/recipe.ts";
@@ -50,6 +51,8 @@ export interface ControllerContext extends ControllerPorts {
     device: string,
     payload: PayloadOf<Name>,
   ) => Promise<void>;
+  /** Waits until this many bytes of a transfer may leave. */
+  readonly pace: Pace;
   /** Closes a device's connection, if it has one. */
   readonly disconnect: (device: string) => void;
 }

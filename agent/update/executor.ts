@@ -78,7 +78,8 @@ async function eventOf(parts: UpdateParts, run: Run, next: Step): Promise<Update
   try {
     if (withdrawn()) return withdraw(run);
     const event = await perform(parts, run, next);
-    return withdrawn() ? withdraw(run) : event;
+    // A verdict that was reached counts, also when nobody waits for it any more.
+    return event !== "worse" && withdrawn() ? withdraw(run) : event;
   } catch (error) {
     if (withdrawn()) return withdraw(run);
     if (!isFleetError(error) && !isSystemError(error)) throw error;

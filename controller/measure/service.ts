@@ -1,0 +1,178 @@
+/**
+ * Lets a device of each class benchmark the variants that its class could run. When the last answer
+ * is in, every class chooses.
+ */
+import { FleetError } from "../../shared/errors.ts";
+import type { ControllerContext } from "../context.ts";
+import type { DeviceClass } from "../fleet/classes.ts";
+import { publishDesired, raiseDesiredRevision } from "../fleet/desired.ts";
+import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
+import { chooseForClasses } from "../plan/service.ts";
+import { signRelease } from "../rollout/release.ts";
+import type { Database } from "../storage/database.ts";
+import { recordEvent } from "../storage/events/repository.ts";
+import type { MeasurementTable } from "../storage/schema.ts";
+
+const idBytes = 6;
+/** Label that marks a device as the first to run what is unproven. */
+const labRole = "lab";
+
+export type MeasurementView = Omit<MeasurementTable, "manifestJson">;
+
+/** Errors: `not-found` when there is no variant to measure or no device to measure on. */
+export async function startMeasurements(
+  ctx: ControllerContext,
+  order: { model: string; version: string },
+): Promise<MeasurementView[]> {
+  const devices = await ctx.db.transaction().execute(async (trx) => {
+    const touched: string[] = [];
+    for (const deviceClass of ctx.fleet.classes) {
+      const device = await measuringDevice(trx, deviceClass.name);
+      if (device === undefined) continue;
+      if (await orderForClass(ctx, trx, { ...order, deviceClass, device })) touched.push(device);
+    }
+    await raiseDesiredRevision(trx, touched);
+    return touched;
+  });
+  if (devices.length === 0) {
+    throw new FleetError(
+      "not-found",
+      `nothing to measure for ${order.model} ${order.version}: no ready variant fits a class with an online device`,
+    );
+  }
+  await publishDesired(ctx, devices);
+  return listMeasurements(ctx, order);
+}
+
+/** An online device of the class, by preference one with the label role=lab. */
+async function measuringDevice(trx: Database, deviceClass: string): Promise<string | undefined> {
+  const rows = await trx
+    .selectFrom("devices")
+    .select(["id", "labelsJson"])
+    .where("deviceClass", "=", deviceClass)
+    .where("standing", "=", "active")
+    .where("online", "=", 1)
+    .orderBy("id")
+    .execute();
+  const isLab = (row: { labelsJson: string }) =>
+    (JSON.parse(row.labelsJson) as Record<string, string>)["role"] === labRole;
+  return (rows.find(isLab) ?? rows[0])?.id;
+}
+
+async function orderForClass(
+  ctx: ControllerContext,
+  trx: Database,
+  order: { model: string; version: string; deviceClass: DeviceClass; device: string },
+): Promise<boolean> {
+  const { deviceClass, device } = order;
+  const variants = await trx
+    .selectFrom("variants")
+    .selectAll()
+    .where("model", "=", order.model)
+    .where("version", "=", order.version)
+    .where("status", "=", "ready")
+    .where("recipe", "in", deviceClass.recipes)
+    .execute();
+  const bytesMax = deviceClass.budget.modelBytesMax ?? Number.POSITIVE_INFINITY;
+  const fitting = variants.filter(({ modelBytes }) => (modelBytes ?? 0) <= bytesMax);
+  for (const { bundleSha256 } of fitting) {
+    if (bundleSha256 === null) continue;
+    const manifest = await signRelease(ctx, trx, {
+      device,
+      deviceClass,
+      purpose: "measure",
+      releaseCounter: 0,
+      bundleSha256,
+      choiceEmulated: false,
+    });
+    await trx
+      .insertInto("measurements")
+      .values({
+        id: `m-${Buffer.from(ctx.random.bytes(idBytes)).toString("hex")}`,
+        device,
+        deviceClass: deviceClass.name,
+        model: order.model,
+        version: order.version,
+        bundleSha256,
+        manifestJson: JSON.stringify(manifest),
+        status: "wanted",
+        failureJson: null,
+        createdAtMs: ctx.clock.wallMs(),
+        finishedAtMs: null,
+      })
+      .execute();
+  }
+  return fitting.length > 0;
+}
+
+export async function listMeasurements(
+  ctx: ControllerContext,
+  { model, version }: { model: string; version: string },
+): Promise<MeasurementView[]> {
+  const rows = await ctx.db
+    .selectFrom("measurements")
+    .selectAll()
+    .where("model", "=", model)
+    .where("version", "=", version)
+    .orderBy("createdAtMs")
+    .orderBy("id")
+    .execute();
+  return rows.map(({ manifestJson: _manifestJson, ...row }) => row);
+}
+
+/** Stores the facts; the last answer of a version makes every class choose. */
+export const onMeasurement: OutboxHandler<"measurement"> = async (
+  ctx,
+  trx,
+  { device },
+  payload,
+) => {
+  const nowMs = ctx.clock.wallMs();
+  const row = await trx
+    .updateTable("measurements")
+    .set({
+      status: payload.failure === null ? "done" : "failed",
+      failureJson: payload.failure === null ? null : JSON.stringify(payload.failure),
+      finishedAtMs: nowMs,
+    })
+    .where("id", "=", payload.measurement)
+    .where("device", "=", device)
+    .where("status", "=", "wanted")
+    .returning(["model", "version", "bundleSha256"])
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  for (const fact of payload.facts) {
+    await trx
+      .insertInto("facts")
+      .values({
+        bundleSha256: row.bundleSha256,
+        fingerprint: payload.fingerprint,
+        device,
+        metric: fact.metric,
+        value: fact.value,
+        low: fact.interval?.[0] ?? null,
+        high: fact.interval?.[1] ?? null,
+        n: fact.n,
+        emulated: payload.emulated ? 1 : 0,
+        degraded: payload.environmentDegraded ? 1 : 0,
+        measuredAtMs: nowMs,
+      })
+      .execute();
+  }
+  if (payload.failure !== null) {
+    const message = `${row.model} ${row.version}: ${payload.failure.why}`;
+    await recordEvent(trx, { atMs: nowMs, kind: "measurement-failed", subject: device, message });
+  }
+  const left = await trx
+    .selectFrom("measurements")
+    .select("id")
+    .where("model", "=", row.model)
+    .where("version", "=", row.version)
+    .where("status", "=", "wanted")
+    .execute();
+  await raiseDesiredRevision(trx, [device]);
+  return async () => {
+    if (left.length === 0) await chooseForClasses(ctx, row);
+    await publishDesired(ctx, [device]);
+  };
+};

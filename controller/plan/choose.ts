@@ -1,0 +1,150 @@
+/**
+ * The choice of one variant for one class, purely, by what was measured: first what the budget and the
+ * floor allow, then the class's objective. Every loser is told why it lost, with the numbers.
+ *
+ * Invariant: nothing is chosen that was not measured on a device of the class.
+ */
+import { mcnemarExact } from "../../shared/statistics/binomial.ts";
+import type { DeviceClass } from "../fleet/classes.ts";
+
+export interface MeasuredVariant {
+  readonly recipe: string;
+  readonly bundleSha256: string | null;
+  readonly status: string;
+  readonly reason: string | null;
+  readonly modelBytes: number | null;
+  /** On sealed samples, at the controller; null without an evaluation. */
+  readonly metric: { readonly value: number; readonly high: number } | null;
+  /** Samples that got worse and better than the source on the selection part. */
+  readonly worse: number;
+  readonly better: number;
+  /** Facts from a device of the class; null when none measured it. */
+  readonly measured: {
+    readonly latencyP50Ms: number;
+    readonly ramPeakBytes: number;
+    readonly degraded: boolean;
+    readonly emulated: boolean;
+  } | null;
+}
+
+export interface Reason {
+  readonly recipe: string;
+  readonly won: boolean;
+  readonly why: string;
+}
+
+export interface Choice {
+  readonly winner: MeasuredVariant | undefined;
+  readonly emulated: boolean;
+  readonly reasons: readonly Reason[];
+}
+
+/** A variant whose paired test against the source is below this lost accuracy. */
+const worseAlpha = 0.001;
+/**
+ * Latencies closer than this count as equal: the trial on a device accepts the same ratio, so a choice
+ * inside it must not rest on noise.
+ */
+const latencyTieRatio = 1.1;
+
+export function choose(deviceClass: DeviceClass, variants: readonly MeasuredVariant[]): Choice {
+  const refusals = variants.map((variant) => ({ variant, why: refusal(deviceClass, variant) }));
+  const fitting = refusals.filter(({ why }) => why === undefined).map(({ variant }) => variant);
+  const winner = best(deviceClass, fitting);
+  const emulated = winner?.measured?.emulated === true;
+  const reasons = refusals.map(({ variant, why }) => ({
+    recipe: variant.recipe,
+    won: variant === winner,
+    why:
+      why ?? (variant === winner ? won(deviceClass, variant) : lost(deviceClass, variant, winner)),
+  }));
+  return { winner, emulated, reasons };
+}
+
+/** Why a variant cannot be chosen at all. */
+function refusal(deviceClass: DeviceClass, variant: MeasuredVariant): string | undefined {
+  const { budget } = deviceClass;
+  const bytes = variant.modelBytes ?? 0;
+  if (!deviceClass.recipes.includes(variant.recipe)) return "the class does not list this recipe";
+  if (variant.status !== "ready")
+    return `${variant.status}: ${variant.reason ?? "no reason was given"}`;
+  if (budget.modelBytesMax !== undefined && bytes > budget.modelBytesMax) {
+    return `its file of ${bytes} bytes is over the class's ${budget.modelBytesMax}`;
+  }
+  if (variant.metric !== null && variant.metric.high < budget.metricFloor) {
+    return `its accuracy of ${percent(variant.metric.value)} is below the class's floor of ${percent(budget.metricFloor)}`;
+  }
+  const p = mcnemarExact(variant.worse, variant.better);
+  if (p <= worseAlpha) {
+    return `it is worse than its source: ${variant.worse} samples got worse and ${variant.better} better (p = ${p.toExponential(1)})`;
+  }
+  if (variant.measured === null) return "no device of the class measured it";
+  const { latencyP50Ms, ramPeakBytes } = variant.measured;
+  if (budget.latencyMsMax !== undefined && latencyP50Ms > budget.latencyMsMax) {
+    return `its p50 of ${latencyP50Ms.toFixed(3)} ms is over the class's ${budget.latencyMsMax} ms`;
+  }
+  if (budget.ramPeakBytesMax !== undefined && ramPeakBytes > budget.ramPeakBytesMax) {
+    return `its peak memory of ${ramPeakBytes} bytes is over the class's ${budget.ramPeakBytesMax}`;
+  }
+  return undefined;
+}
+
+function best(
+  deviceClass: DeviceClass,
+  fitting: readonly MeasuredVariant[],
+): MeasuredVariant | undefined {
+  const bySize = (a: MeasuredVariant, b: MeasuredVariant) =>
+    (a.modelBytes ?? 0) - (b.modelBytes ?? 0) ||
+    metricOf(b) - metricOf(a) ||
+    (a.recipe < b.recipe ? -1 : 1);
+  switch (deviceClass.objective) {
+    case "size":
+      return [...fitting].sort(bySize)[0];
+    case "accuracy":
+      return [...fitting].sort((a, b) => metricOf(b) - metricOf(a) || bySize(a, b))[0];
+    case "latency": {
+      const steady = fitting.filter(({ measured }) => measured?.degraded === false);
+      const candidates = steady.length > 0 ? steady : fitting;
+      const fastest = Math.min(...candidates.map(latencyOf));
+      const equal = candidates.filter((variant) => latencyOf(variant) <= fastest * latencyTieRatio);
+      return equal.sort(bySize)[0];
+    }
+  }
+}
+
+function won(deviceClass: DeviceClass, variant: MeasuredVariant): string {
+  const facts = `${variant.modelBytes} bytes, ${percent(metricOf(variant))}, p50 ${latencyOf(variant).toFixed(3)} ms`;
+  const tie =
+    deviceClass.objective === "latency"
+      ? "; latencies within 10 % count as equal, then the smaller file wins"
+      : "";
+  return `best by ${deviceClass.objective}: ${facts}${tie}${whereMeasured(variant)}`;
+}
+
+function lost(
+  deviceClass: DeviceClass,
+  variant: MeasuredVariant,
+  winner: MeasuredVariant | undefined,
+): string {
+  if (winner === undefined) return "nothing was chosen";
+  const against = `${winner.recipe} has`;
+  switch (deviceClass.objective) {
+    case "size":
+      return `its file of ${variant.modelBytes} bytes is not the smallest: ${against} ${winner.modelBytes}`;
+    case "accuracy":
+      return `its accuracy of ${percent(metricOf(variant))} is not the best: ${against} ${percent(metricOf(winner))}`;
+    case "latency":
+      return `its p50 of ${latencyOf(variant).toFixed(3)} ms with ${variant.modelBytes} bytes: ${against} ${latencyOf(winner).toFixed(3)} ms with ${winner.modelBytes}${variant.measured?.degraded === true ? "; the machine was busy while it was measured" : ""}`;
+  }
+}
+
+function whereMeasured(variant: MeasuredVariant): string {
+  return variant.measured?.emulated === true
+    ? "; measured on an emulated device: a fact about the machine it runs on, never about that hardware"
+    : "";
+}
+
+const metricOf = (variant: MeasuredVariant) => variant.metric?.value ?? 0;
+const latencyOf = (variant: MeasuredVariant) =>
+  variant.measured?.latencyP50Ms ?? Number.POSITIVE_INFINITY;
+const percent = (fraction: number) => `${(fraction * 100).toFixed(2)} %`;
