@@ -1,0 +1,115 @@
+/**
+ * Holds three things against each other before anything is stored: what the ONNX file takes and
+ * yields, what the operator says about it, and what the golden set brings.
+ */
+import {
+  type Dtype,
+  dtypeSchema,
+  type InputSpec,
+  type ModelInterface,
+} from "../../shared/artifact/bundle.ts";
+import { FleetError } from "../../shared/errors.ts";
+import { type GoldenSet, goldenSampleBytes } from "../../shared/evaluation/golden-set.ts";
+import { prepareSample } from "../../shared/inference/processing/registry.ts";
+import type { Model } from "../onnx/model.ts";
+
+/** Inputs that a caller must feed. */
+function fedInputs({ graph }: Model): string[] {
+  return graph.inputNames.filter((name) => !graph.initializers.has(name));
+}
+
+/**
+ * An interface from the file and the golden set alone: samples as the set stores them, cast where the
+ * model wants another type; numbered labels for classifiers, raw tensors otherwise.
+ * Errors: `golden-mismatch`, `onnx-unsupported`.
+ */
+export function defaultInterface(model: Model, golden: GoldenSet): ModelInterface {
+  const inputs = fedInputs(model).map((tensor): InputSpec => {
+    const sample = golden.inputs[tensor];
+    if (sample === undefined) throw mismatch(`the golden set has no samples for input ${tensor}`);
+    const wanted = inputType(model, tensor);
+    return {
+      tensor,
+      sample: { dtype: sample.dtype, shape: [...sample.shape] },
+      steps: sample.dtype === wanted ? [] : [{ op: "cast", to: wanted }],
+    };
+  });
+  const [first = ""] = model.graph.outputNames;
+  const classes = model.graph.declaredShape(first)?.at(-1);
+  if (golden.metric !== "top-1" || typeof classes !== "number") {
+    return { inputs, output: { kind: "tensors", tensors: model.graph.outputNames } };
+  }
+  const normalized = model.graph.producerOf(first)?.opType === "Softmax";
+  return {
+    inputs,
+    output: {
+      kind: "classification",
+      tensor: first,
+      scores: normalized ? "none" : "softmax",
+      labels: Array.from({ length: classes }, (_, index) => String(index)),
+    },
+  };
+}
+
+/** Errors: `golden-mismatch`, naming what does not fit what. */
+export function checkFit(model: Model, spec: ModelInterface, golden: GoldenSet): void {
+  const described = new Set(spec.inputs.map(({ tensor }) => tensor));
+  for (const name of fedInputs(model)) {
+    if (!described.has(name)) throw mismatch(`the interface does not describe input ${name}`);
+  }
+  for (const input of spec.inputs) checkInput(model, input, golden);
+  const outputs = new Set(model.graph.outputNames);
+  const { output } = spec;
+  const named = output.kind === "tensors" ? output.tensors : [output.tensor];
+  for (const name of named) {
+    if (!outputs.has(name)) throw mismatch(`the model has no output named ${name}`);
+  }
+  if (golden.metric !== "top-1") return;
+  if (output.kind !== "classification") {
+    throw mismatch("the golden set judges classes, but the model's output is not described as one");
+  }
+  const highest = golden.labels.reduce((a, b) => Math.max(a, b), 0);
+  if (highest >= output.labels.length) {
+    throw mismatch(
+      `the golden set has label ${highest}, the model ${output.labels.length} classes`,
+    );
+  }
+}
+
+function checkInput(model: Model, input: InputSpec, golden: GoldenSet): void {
+  const { tensor, sample } = input;
+  if (!model.graph.isInput(tensor)) throw mismatch(`the model has no input named ${tensor}`);
+  const set = golden.inputs[tensor];
+  if (set === undefined) throw mismatch(`the golden set has no samples for input ${tensor}`);
+  const isSame = set.dtype === sample.dtype && String(set.shape) === String(sample.shape);
+  if (!isSame) {
+    throw mismatch(
+      `input ${tensor} takes samples of ${sample.dtype} [${sample.shape}], the golden set has ${set.dtype} [${set.shape}]`,
+    );
+  }
+  const prepared = prepareSample(input, set.data.subarray(0, goldenSampleBytes(set)));
+  const wanted = inputType(model, tensor);
+  if (prepared.dtype !== wanted) {
+    throw mismatch(`input ${tensor} is ${wanted}, its samples become ${prepared.dtype}`);
+  }
+  const declared = model.graph.declaredShape(tensor);
+  if (declared === undefined) return;
+  const shape = declared.length === prepared.shape.length ? prepared.shape : [1, ...prepared.shape];
+  const fits =
+    shape.length === declared.length &&
+    declared.every((size, axis) => typeof size !== "number" || size < 1 || size === shape[axis]);
+  if (!fits) {
+    const sizes = declared.map((size) => size ?? "?").join(", ");
+    throw mismatch(`input ${tensor} has shape [${sizes}], its samples become [${shape}]`);
+  }
+}
+
+function inputType(model: Model, tensor: string): Dtype {
+  const parsed = dtypeSchema.safeParse(model.graph.declaredType(tensor));
+  if (parsed.success) return parsed.data;
+  throw new FleetError("onnx-unsupported", `the element type of input ${tensor} is not supported`);
+}
+
+function mismatch(reason: string): FleetError {
+  return new FleetError("golden-mismatch", reason);
+}

@@ -1,0 +1,71 @@
+/** Models and their versions; a version is one source file that never changes. */
+import { type ModelInterface, modelInterfaceSchema } from "../../../shared/artifact/bundle.ts";
+import { FleetError } from "../../../shared/errors.ts";
+import type { Database } from "../database.ts";
+
+export interface StoredVersion {
+  readonly model: string;
+  readonly version: string;
+  readonly sourceSha256: string;
+  readonly sourceBytes: number;
+  readonly interface: ModelInterface;
+  readonly poolSha256: string;
+  readonly createdAtMs: number;
+}
+
+export async function insertVersion(db: Database, version: StoredVersion): Promise<void> {
+  const { interface: modelInterface, ...columns } = version;
+  await db
+    .insertInto("models")
+    .values({ name: version.model, createdAtMs: version.createdAtMs })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  await db
+    .insertInto("modelVersions")
+    .values({ ...columns, interfaceJson: JSON.stringify(modelInterface) })
+    .execute();
+}
+
+export async function findVersion(
+  db: Database,
+  model: string,
+  version: string,
+): Promise<StoredVersion | undefined> {
+  const row = await db
+    .selectFrom("modelVersions")
+    .selectAll()
+    .where("model", "=", model)
+    .where("version", "=", version)
+    .executeTakeFirst();
+  return row === undefined ? undefined : fromRow(row);
+}
+
+/** Errors: `not-found`. */
+export async function requireVersion(
+  db: Database,
+  model: string,
+  version: string,
+): Promise<StoredVersion> {
+  const found = await findVersion(db, model, version);
+  if (found !== undefined) return found;
+  throw new FleetError("not-found", `model ${model} has no version ${version}`);
+}
+
+/** Oldest first; of all models when none is named. */
+export async function listVersions(db: Database, model?: string): Promise<StoredVersion[]> {
+  const rows = await db
+    .selectFrom("modelVersions")
+    .selectAll()
+    .$if(model !== undefined, (query) => query.where("model", "=", model ?? ""))
+    .orderBy("model")
+    .orderBy("createdAtMs")
+    .execute();
+  return rows.map(fromRow);
+}
+
+function fromRow({
+  interfaceJson,
+  ...columns
+}: Omit<StoredVersion, "interface"> & { interfaceJson: string }): StoredVersion {
+  return { ...columns, interface: modelInterfaceSchema.parse(JSON.parse(interfaceJson)) };
+}
