@@ -1,0 +1,54 @@
+/** What a compression worker is told and what it answers; structured-clone messages over IPC. */
+import { z } from "zod";
+import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
+
+const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+
+export const workOrderSchema = z.object({
+  sourcePath: z.string(),
+  interface: modelInterfaceSchema,
+  /** Path of each file of the golden set, by name, and the manifest's name. */
+  goldenFiles: z.record(z.string(), z.string()),
+  goldenManifest: z.string(),
+  splitSeed: z.int(),
+  /** Recipes as YAML, in the form that `parseRecipes` reads. */
+  recipesYaml: z.string(),
+  /** Folder for files on their way. */
+  scratchDir: z.string(),
+});
+export type WorkOrder = z.infer<typeof workOrderSchema>;
+
+const scoreSchema = z.object({ value: z.number(), low: z.number(), high: z.number(), n: z.int() });
+
+export const workResultSchema = z.discriminatedUnion("status", [
+  z.object({
+    status: z.literal("ready"),
+    recipe: z.string(),
+    modelBytes: bytesSchema,
+    opset: z.int(),
+    /** Class index per sample of the whole pool; empty for models that do not classify. */
+    top1: z.custom<Int32Array>((value) => value instanceof Int32Array),
+    selection: scoreSchema,
+    sealed: scoreSchema,
+    worse: z.int(),
+    better: z.int(),
+    ramPeakBytes: z.int(),
+    loadMs: z.number(),
+  }),
+  z.object({ status: z.literal("not-applicable"), recipe: z.string(), reason: z.string() }),
+  z.object({
+    status: z.literal("failed"),
+    recipe: z.string(),
+    code: z.string(),
+    reason: z.string(),
+  }),
+]);
+export type WorkResult = z.infer<typeof workResultSchema>;
+
+export const workerMessageSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("progress"), fraction: z.number(), message: z.string() }),
+  z.object({ kind: z.literal("result"), result: workResultSchema }),
+  z.object({ kind: z.literal("done") }),
+  z.object({ kind: z.literal("error"), code: z.string(), message: z.string() }),
+]);
+export type WorkerMessage = z.infer<typeof workerMessageSchema>;
