@@ -1,0 +1,21 @@
+/** Every route of the API by name. A new one is one definition and, in the controller, one handler. */
+import { deviceRoutes } from "./routes/devices.ts";
+import { jobRoutes } from "./routes/jobs.ts";
+import { modelRoutes } from "./routes/models.ts";
+import { rolloutRoutes } from "./routes/rollouts.ts";
+import { settingsRoutes } from "./routes/settings.ts";
+import { statusRoutes } from "./routes/status.ts";
+import { telemetryRoutes } from "./routes/telemetry.ts";
+
+export const routes = {
+  ...statusRoutes,
+  ...deviceRoutes,
+  ...modelRoutes,
+  ...jobRoutes,
+  ...rolloutRoutes,
+  ...settingsRoutes,
+  ...telemetryRoutes,
+};
+
+export type Routes = typeof routes;
+export type RouteName = keyof Routes;
