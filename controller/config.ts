@@ -25,6 +25,8 @@ export const controllerConfigSchema = z.object({
   alphaRollout: z.number().positive().max(0.5).default(0.01),
   /** Bytes of artifact blocks that leave the controller per second, all devices together. */
   transferBytesPerSecond: z.int().min(65_536).default(50_000_000),
+  /** Version of the installed onnxruntime: what variants are proved with. */
+  onnxruntime: z.string().max(32),
   /** Longest time of one compression job. */
   jobTimeoutMs: z.int().min(1_000).default(3_600_000),
 });

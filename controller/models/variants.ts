@@ -1,0 +1,38 @@
+/** Variants of a version as the API shows them. */
+import type { ControllerContext } from "../context.ts";
+import { type Evaluation, evaluationSchema } from "./evaluation.ts";
+
+export interface VariantView {
+  readonly recipe: string;
+  readonly status: string;
+  readonly reason: string | null;
+  readonly bundleSha256: string | null;
+  readonly modelBytes: number | null;
+  readonly opset: number | null;
+  readonly evaluation: Evaluation | null;
+}
+
+export async function listVariants(
+  ctx: ControllerContext,
+  { model, version }: { model: string; version: string },
+): Promise<VariantView[]> {
+  const rows = await ctx.db
+    .selectFrom("variants")
+    .selectAll()
+    .where("model", "=", model)
+    .where("version", "=", version)
+    .orderBy("recipe")
+    .execute();
+  return rows.map(
+    ({ recipe, status, reason, bundleSha256, modelBytes, opset, evaluationJson }) => ({
+      recipe,
+      status,
+      reason,
+      bundleSha256,
+      modelBytes,
+      opset,
+      evaluation:
+        evaluationJson === null ? null : evaluationSchema.parse(JSON.parse(evaluationJson)),
+    }),
+  );
+}
