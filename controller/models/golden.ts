@@ -39,8 +39,3 @@ export async function readGoldenSet(
   }
   return buildGoldenSet(manifest, files);
 }
-
-/** The seed of a pool's split follows from its content, so importing it twice splits it equally. */
-export function splitSeedOf(poolSha256: string): number {
-  return Number.parseInt(poolSha256.slice(0, 8), 16);
-}

@@ -1,15 +1,11 @@
 /** Golden sets and their shards, named by the hash of their pool. */
 import { z } from "zod";
-import { sha256Schema } from "../../../shared/artifact/hash.ts";
 import type { MetricName } from "../../../shared/evaluation/golden-set.ts";
 import { recordBlobs, type StoredBlob } from "../blobs/repository.ts";
 import type { Database } from "../database.ts";
 
-const filesSchema = z.object({
-  manifest: z.string(),
-  /** Blob hash of each file by its name, the manifest included. */
-  files: z.record(z.string(), sha256Schema),
-});
+/** Blob hash of each file by its name, and the manifest's name under the empty name. */
+const filesSchema = z.record(z.string(), z.string());
 
 /** What repeats a split exactly: seeded sequences never change. */
 const splitSchema = z.object({
@@ -27,7 +23,9 @@ export interface StoredGoldenSet {
   readonly name: string;
   readonly samples: number;
   readonly metric: MetricName;
-  readonly files: z.infer<typeof filesSchema>;
+  readonly manifest: string;
+  /** Blob hash of each file by its name, the manifest included. */
+  readonly files: Readonly<Record<string, string>>;
   readonly split: z.infer<typeof splitSchema>;
   readonly createdAtMs: number;
 }
@@ -49,7 +47,7 @@ export async function insertGoldenSet(
     samples,
     metric,
     createdAtMs,
-    filesJson: JSON.stringify(set.files),
+    filesJson: JSON.stringify({ ...set.files, "": set.manifest }),
     splitJson: JSON.stringify(set.split),
   };
   await db
@@ -103,13 +101,15 @@ function fromRow(row: {
   createdAtMs: number;
 }): StoredGoldenSet {
   const { poolSha256, name, samples, createdAtMs } = row;
+  const { "": manifest = "", ...files } = filesSchema.parse(JSON.parse(row.filesJson));
   return {
+    manifest,
+    files,
     poolSha256,
     name,
     samples,
     createdAtMs,
     metric: z.enum(["top-1", "agreement"]).parse(row.metric),
-    files: filesSchema.parse(JSON.parse(row.filesJson)),
     split: splitSchema.parse(JSON.parse(row.splitJson)),
   };
 }
