@@ -1,0 +1,58 @@
+/** The command `fleetfit` as a whole: groups of commands, and how failures are told. */
+import { Command, CommanderError } from "commander";
+import { isFleetError } from "../../shared/errors.ts";
+import { compressCommands } from "./commands/compress.ts";
+import { deviceCommands } from "./commands/device.ts";
+import { modelCommands } from "./commands/model.ts";
+import { programCommands } from "./commands/programs.ts";
+import { rolloutCommands } from "./commands/rollout.ts";
+import { settingsCommands } from "./commands/settings.ts";
+import { type CommandGroup, withExamples } from "./command.ts";
+import type { CliIo } from "./io.ts";
+
+const groups: readonly CommandGroup[] = [
+  programCommands,
+  deviceCommands,
+  modelCommands,
+  compressCommands,
+  settingsCommands,
+  rolloutCommands,
+];
+
+export function buildProgram(io: CliIo): Command {
+  const program = new Command("fleetfit")
+    .description("fits one model to every device of a fleet")
+    .showSuggestionAfterError()
+    .showHelpAfterError("(add --help for what it takes)")
+    .configureOutput({ writeOut: (text) => io.out(text.trimEnd()), writeErr: (text) => io.err(text.trimEnd()) })
+    .enablePositionalOptions();
+  withExamples(program, [
+    "controller start --data-dir fleetfit-data",
+    "device claim --region eu-west --device camera-1 --out camera-1.claim",
+    "model import digits.onnx --name digits --version 1 --golden golden/golden.json",
+    "compress digits 1",
+    "rollout start digits 1 --watch",
+  ]);
+  for (const group of groups) group.add(program, io);
+  throwOnExit(program);
+  return program;
+}
+
+/** Runs one command line and answers the exit code: 0 done, 1 failed, 2 wrong usage. */
+export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
+  try {
+    await buildProgram(io).parseAsync([...args], { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (!isFleetError(error)) throw error;
+    io.err(`fleetfit: ${error.code}: ${error.message} – ${error.remedy}`);
+    return 1;
+  }
+}
+
+/** Commander would end the process itself. */
+function throwOnExit(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) throwOnExit(child);
+}
