@@ -55,6 +55,12 @@ const facts = {
   "install-busy": fact(503, "Wait for the other installation or delete its lock.", true),
   "registry-unreachable": fact(503, "Check network, proxy and npm's registry setting.", true),
 
+  "api-unreachable": fact(
+    503,
+    "Start the controller, or name it with --url or FLEETFIT_URL.",
+    true,
+  ),
+
   "mqtt-unreachable": fact(503, "Check the broker's address, the network and the port.", true),
   "mqtt-refused": fact(403, "Check the credential: claim a new token or retire the old device."),
   "message-too-large": fact(413, "Send a smaller message; the limit of each is in the registry."),

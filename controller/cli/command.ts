@@ -1,6 +1,6 @@
 /** How every command is made: with examples, and with the flags that name the controller. */
 import type { Command } from "commander";
-import { type Client, connect, type ConnectionFlags, dataDirDefault } from "./client.ts";
+import { type Client, type ConnectionFlags, connect, dataDirDefault } from "./client.ts";
 import type { CliIo } from "./io.ts";
 
 /** What a command is made from. */

@@ -1,13 +1,14 @@
 /** The command `fleetfit` as a whole: groups of commands, and how failures are told. */
 import { Command, CommanderError } from "commander";
 import { isFleetError } from "../../shared/errors.ts";
+import { type CommandGroup, withExamples } from "./command.ts";
 import { compressCommands } from "./commands/compress.ts";
 import { deviceCommands } from "./commands/device.ts";
 import { modelCommands } from "./commands/model.ts";
 import { programCommands } from "./commands/programs.ts";
 import { rolloutCommands } from "./commands/rollout.ts";
 import { settingsCommands } from "./commands/settings.ts";
-import { type CommandGroup, withExamples } from "./command.ts";
+import { programEnded } from "./exit.ts";
 import type { CliIo } from "./io.ts";
 
 const groups: readonly CommandGroup[] = [
@@ -24,7 +25,10 @@ export function buildProgram(io: CliIo): Command {
     .description("fits one model to every device of a fleet")
     .showSuggestionAfterError()
     .showHelpAfterError("(add --help for what it takes)")
-    .configureOutput({ writeOut: (text) => io.out(text.trimEnd()), writeErr: (text) => io.err(text.trimEnd()) })
+    .configureOutput({
+      writeOut: (text) => io.out(text.trimEnd()),
+      writeErr: (text) => io.err(text.trimEnd()),
+    })
     .enablePositionalOptions();
   withExamples(program, [
     "controller start --data-dir fleetfit-data",
@@ -42,9 +46,12 @@ export function buildProgram(io: CliIo): Command {
 export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
   try {
     await buildProgram(io).parseAsync([...args], { from: "user" });
-    return Number(process.exitCode ?? 0);
+    return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) {
+      if (error.code === programEnded) return error.exitCode;
+      return error.exitCode === 0 ? 0 : 2;
+    }
     if (!isFleetError(error)) throw error;
     io.err(`fleetfit: ${error.code}: ${error.message} – ${error.remedy}`);
     return 1;

@@ -1,8 +1,9 @@
 /** Commands that start another program of this package: controller, agent, demo; and backups. */
-import { Command } from "commander";
+import { type Command, CommanderError } from "commander";
 import { backupController, restoreController } from "../backup.ts";
 import { dataDirDefault } from "../client.ts";
 import { type CommandGroup, withExamples, withJson } from "../command.ts";
+import { programEnded } from "../exit.ts";
 import type { CliIo } from "../io.ts";
 import { kilobytes, progress, show } from "../output.ts";
 
@@ -20,7 +21,8 @@ function handOver(
     .helpOption("-h, --help")
     .addHelpText("after", `\nFlags:\n${options.flags}`)
     .action(async (flags: string[]) => {
-      process.exitCode = await io.run(options.entry, flags);
+      const exitCode = await io.run(options.entry, flags);
+      if (exitCode !== 0) throw new CommanderError(exitCode, programEnded, "");
     });
   withExamples(command, options.examples);
 }
@@ -68,7 +70,8 @@ export const programCommands: CommandGroup = {
       name: "demo",
       entry: "scripts/demo/main.ts",
       summary: "the whole product on this machine: six devices, three versions, one of them bad",
-      flags: "  --keep           leave everything running\n  --update-readme  write the result into README.md",
+      flags:
+        "  --keep           leave everything running\n  --update-readme  write the result into README.md",
       examples: ["demo", "demo --keep"],
     });
   },
@@ -81,17 +84,19 @@ function addBackup(parent: Command, io: CliIo): void {
     .requiredOption("--to <dir>", "folder for the copy; must be new or empty")
     .option("--data-dir <dir>", "folder of the controller", dataDirDefault)
     .option("--config-dir <dir>", "folder of its YAML files, when it has one")
-    .action(async (options: { to: string; dataDir: string; configDir?: string; json?: boolean }) => {
-      const bar = progress(io, "backup");
-      const result = await backupController(options, bar.set);
-      bar.end();
-      show(
-        io,
-        options,
-        result,
-        ({ files, bytes }) => `${files} files, ${kilobytes(bytes)}, are in ${options.to}`,
-      );
-    });
+    .action(
+      async (options: { to: string; dataDir: string; configDir?: string; json?: boolean }) => {
+        const bar = progress(io, "backup");
+        const result = await backupController(options, bar.set);
+        bar.end();
+        show(
+          io,
+          options,
+          result,
+          ({ files, bytes }) => `${files} files, ${kilobytes(bytes)}, are in ${options.to}`,
+        );
+      },
+    );
   withExamples(withJson(command), [
     "controller backup --data-dir fleetfit-data --to backup-monday",
     "controller backup --data-dir fleetfit-data --config-dir my-fleet --to backup-monday --json",

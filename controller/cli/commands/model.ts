@@ -1,0 +1,164 @@
+/** Models and their versions. */
+import { readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import { type ModelInterface, modelInterfaceSchema } from "../../../shared/artifact/bundle.ts";
+import { FleetError } from "../../../shared/errors.ts";
+import { goldenFileNames, parseGoldenManifest } from "../../../shared/evaluation/golden-set.ts";
+import type { Client } from "../client.ts";
+import { action, type CommandGroup, clientOf, query } from "../command.ts";
+import { kilobytes, progress, show, table, time } from "../output.ts";
+
+export const modelCommands: CommandGroup = {
+  add(program, io) {
+    const model = program.command("model").description("models, their versions and golden sets");
+    addImport(model, io);
+    query(model, "list", "all models with their newest version", [
+      "model list",
+      "model list --json",
+    ]).action(async (options) => {
+      const answer = await clientOf(io, options).call("listModels");
+      show(io, options, answer, ({ models }) =>
+        table(
+          ["model", "versions", "newest", "size", "imported"],
+          models.map(({ name, versions }) => {
+            const newest = versions.at(-1);
+            return [
+              name,
+              versions.length,
+              newest?.version,
+              kilobytes(newest?.sourceBytes),
+              time(newest?.createdAtMs),
+            ];
+          }),
+          "There is no model yet; `fleetfit model import` takes one in.",
+        ),
+      );
+    });
+    query(model, "show <model>", "the versions of a model", [
+      "model show digits",
+      "model show digits --json",
+    ]).action(async (name: string, options) => {
+      const answer = await clientOf(io, options).call("getModel", { params: { model: name } });
+      show(io, options, answer, ({ versions }) =>
+        table(
+          ["version", "size", "inputs", "output", "golden set", "imported"],
+          versions.map((version) => [
+            version.version,
+            kilobytes(version.sourceBytes),
+            describeInputs(version.interface),
+            describeOutput(version.interface),
+            version.poolSha256.slice(0, 12),
+            time(version.createdAtMs),
+          ]),
+          "It has no version.",
+        ),
+      );
+    });
+  },
+};
+
+function addImport(...[model, io]: Parameters<CommandGroup["add"]>): void {
+  action(model, "import <file>", "take in a version with its golden set, after checking both", [
+    "model import digits.onnx --name digits --version 1 --golden golden/golden.json",
+    "model import digits.onnx --name digits --version 2 --golden golden/golden.json --interface digits.yaml",
+  ])
+    .requiredOption("--name <model>", "name of the model")
+    .requiredOption("--version <version>", "name of the version")
+    .requiredOption(
+      "--golden <manifest>",
+      "JSON manifest of the golden set; its files lie beside it",
+    )
+    .option(
+      "--interface <file>",
+      "inputs and output as YAML or JSON; made from the model otherwise",
+    )
+    .action(async (file: string, options) => {
+      const client = clientOf(io, options);
+      const onnx = read(file);
+      const golden = goldenFiles(options.golden);
+      const modelInterface =
+        options.interface === undefined ? undefined : interfaceOf(options.interface);
+      const bar = progress(io, "import");
+      const files: Record<string, string> = {};
+      for (const [index, { name, bytes }] of golden.entries()) {
+        bar.set(index / (golden.length + 2), `sending ${name}`);
+        files[name] = await client.upload(bytes);
+      }
+      bar.set(golden.length / (golden.length + 2), `sending ${basename(file)}`);
+      const sourceSha256 = await client.upload(onnx);
+      bar.set((golden.length + 1) / (golden.length + 2), "checking");
+      const answer = await importVersion(client, options, {
+        sourceSha256,
+        golden: { manifest: basename(options.golden), files },
+        ...(modelInterface === undefined ? {} : { interface: modelInterface }),
+      }).finally(() => bar.end());
+      show(
+        io,
+        options,
+        answer,
+        ({ version, sourceBytes }) =>
+          `${options.name} ${version} is in: ${kilobytes(sourceBytes)}. Next: fleetfit compress ${options.name} ${version}`,
+      );
+    });
+}
+
+function importVersion(
+  client: Client,
+  options: { name: string; version: string },
+  files: {
+    sourceSha256: string;
+    golden: { manifest: string; files: Record<string, string> };
+    interface?: ModelInterface;
+  },
+) {
+  return client.call("importVersion", {
+    params: { model: options.name },
+    body: { version: options.version, ...files },
+  });
+}
+
+interface NamedFile {
+  readonly name: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** The manifest and each file that it names. Errors: `golden-invalid`. */
+function goldenFiles(manifestPath: string): NamedFile[] {
+  const bytes = read(manifestPath);
+  const names = goldenFileNames(parseGoldenManifest(bytes));
+  return [
+    { name: basename(manifestPath), bytes },
+    ...names.map((name) => ({ name, bytes: read(join(dirname(manifestPath), name)) })),
+  ];
+}
+
+/** Errors: `input-invalid`. */
+function interfaceOf(path: string): ModelInterface {
+  const parsed = modelInterfaceSchema.safeParse(parse(new TextDecoder().decode(read(path))));
+  if (parsed.success) return parsed.data;
+  throw new FleetError("input-invalid", `${path}: ${z.prettifyError(parsed.error)}`, {
+    cause: parsed.error,
+  });
+}
+
+function read(path: string): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (cause) {
+    throw new FleetError("not-found", `${path} cannot be read`, { cause });
+  }
+}
+
+function describeInputs({ inputs }: ModelInterface): string {
+  return inputs
+    .map(({ tensor, sample }) => `${tensor} ${sample.dtype} [${sample.shape}]`)
+    .join("\n");
+}
+
+function describeOutput({ output }: ModelInterface): string {
+  return output.kind === "classification"
+    ? `${output.labels.length} classes`
+    : output.tensors.join(", ");
+}
