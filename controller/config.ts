@@ -7,11 +7,14 @@ export const controllerConfigSchema = z.object({
   /** Folder with classes.yaml, regions.yaml and recipes.yaml; what is missing there has defaults. */
   configDir: z.string().min(1).optional(),
   tenant: tenantSchema.default("main"),
-  /** Address of both listeners; beyond loopback the API needs a TLS proxy in front. */
+  /** Address of both listeners; the API leaves loopback only with a certificate. */
   host: z.string().default("127.0.0.1"),
   /** Host names and addresses that devices reach the broker under. */
   publicNames: z.array(z.string().max(253)).min(1).default(["127.0.0.1", "localhost"]),
   httpPort: z.int().min(0).max(65_535).default(8700),
+  /** PEM files; with both the API speaks TLS and may listen beyond loopback. */
+  httpCertFile: z.string().min(1).optional(),
+  httpKeyFile: z.string().min(1).optional(),
   mqttPort: z.int().min(0).max(65_535).default(8883),
   telemetryWindowMs: z.int().min(1_000).max(86_400_000).default(300_000),
   /** How long a manifest may be installed after it was signed. */
@@ -29,5 +32,10 @@ export const controllerConfigSchema = z.object({
   onnxruntime: z.string().max(32),
   /** Longest time of one compression job. */
   jobTimeoutMs: z.int().min(1_000).default(3_600_000),
+  /** Most memory of one compression job, its own process alone. */
+  jobMemoryBytesMax: z
+    .int()
+    .min(256 * 2 ** 20)
+    .default(4 * 2 ** 30),
 });
 export type ControllerConfig = z.infer<typeof controllerConfigSchema>;

@@ -18,7 +18,6 @@ import { createLink } from "./mqtt/link.ts";
 import { advanceAllRollouts } from "./rollout/service.ts";
 import { openDatabase } from "./storage/database.ts";
 import { recordEvent } from "./storage/events/repository.ts";
-import { adminTokenSha256 } from "./trust/admin-token.ts";
 import { openAuthority } from "./trust/authority.ts";
 import { hashText } from "./trust/claims.ts";
 import { principalOf } from "./trust/credentials.ts";
@@ -103,11 +102,7 @@ async function start(parts: {
   const jobs = createJobs(ctx);
   await jobs.start();
   link.start();
-  const tokenSha256 = await adminTokenSha256(ctx);
-  const http = await startHttp(
-    { ctx, jobs, tokenSha256 },
-    { host: config.host, port: config.httpPort },
-  );
+  const http = await startHttp({ ctx, jobs }, { host: config.host, port: config.httpPort });
   let cancelTick = () => {};
   const tick = () => {
     cancelTick = clock.after(tickMs, () => {

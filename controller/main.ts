@@ -26,6 +26,8 @@ const usage = `Usage: node controller/main.ts --data-dir DIR [options]
   --host ADDRESS             address of both listeners (127.0.0.1)
   --public-name NAME         host name or address that devices use; may be repeated
   --http-port N              port of the API (8700; 0: any free one)
+  --http-cert FILE           certificate of the API (PEM); without one it stays on loopback
+  --http-key FILE            its private key (PEM)
   --mqtt-port N              port of the TLS broker (8883; 0: any free one)
   --telemetry-window-ms N    length of telemetry windows (300000)
   --log-level LEVEL          debug, info, warn or error (info)
@@ -40,6 +42,8 @@ const { values } = parseArgs({
     host: { type: "string" },
     "public-name": { type: "string", multiple: true },
     "http-port": { type: "string" },
+    "http-cert": { type: "string" },
+    "http-key": { type: "string" },
     "mqtt-port": { type: "string" },
     "telemetry-window-ms": { type: "string" },
     "log-level": { type: "string", default: "info" },
@@ -59,6 +63,8 @@ const parsed = controllerConfigSchema.safeParse({
   ...(values.host && { host: values.host }),
   ...(values["public-name"] && { publicNames: values["public-name"] }),
   ...(values["http-port"] && { httpPort: Number(values["http-port"]) }),
+  ...(values["http-cert"] && { httpCertFile: resolve(values["http-cert"]) }),
+  ...(values["http-key"] && { httpKeyFile: resolve(values["http-key"]) }),
   ...(values["mqtt-port"] && { mqttPort: Number(values["mqtt-port"]) }),
   ...(values["telemetry-window-ms"] && {
     telemetryWindowMs: Number(values["telemetry-window-ms"]),

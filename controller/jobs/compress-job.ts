@@ -87,6 +87,7 @@ async function workOrder(
     goldenManifest: manifest ?? "golden.json",
     splitSeed,
     recipesYaml: stringify({ recipes }),
+    memoryBytesMax: ctx.config.jobMemoryBytesMax,
     scratchDir,
   };
 }
@@ -97,7 +98,10 @@ function superviseWorker(
   job: { order: WorkOrder; signal: AbortSignal; onProgress: Progress },
   onResult: (result: WorkResult) => Promise<void>,
 ): Promise<void> {
-  const child = ctx.processes.fork(entry);
+  const heapMegabytes = Math.ceil(ctx.config.jobMemoryBytesMax / 2 ** 20);
+  const child = ctx.processes.fork(entry, {
+    env: { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` },
+  });
   return new Promise((resolve, reject) => {
     let storing: Promise<void> = Promise.resolve();
     let failure: unknown;
@@ -211,7 +215,7 @@ async function storeFiles(
   const bundle = encodeBundle(descriptor);
   await ctx.blobs.put(bundle.bytes);
   const evaluation: Evaluation = {
-    metric: result.top1.length > 0 ? "top-1" : "agreement",
+    metric: result.metric,
     selection: result.selection,
     sealed: result.sealed,
     worse: result.worse,
@@ -243,7 +247,7 @@ async function storeReferences(
     .where("poolSha256", "=", poolSha256)
     .execute();
   if (shards.length === 0) return;
-  const split = splitPool(top1.length, splitSeed);
+  const split = splitPool({ count: top1.length, metric: "top-1" }, splitSeed);
   for (const { shardIndex, sha256: shardSha256 } of shards) {
     const answers = [...(split.shards[shardIndex] ?? [])].map((index) => top1[index]!);
     const bytes = encodeReference({ bundleSha256, shardSha256, top1: answers });

@@ -32,6 +32,8 @@ import {
 /** Samples that go to the runner at once: bounds its memory. */
 const sliceSamples = 2_000;
 
+const memoryLookMs = 250;
+
 interface Job {
   readonly order: WorkOrder;
   readonly set: GoldenSet;
@@ -52,6 +54,7 @@ function send(message: WorkerMessage): Promise<void> {
 }
 
 async function main(order: WorkOrder): Promise<void> {
+  watchMemory(order.memoryBytesMax);
   try {
     await work(order);
     await send({ kind: "done" });
@@ -66,13 +69,20 @@ async function main(order: WorkOrder): Promise<void> {
   process.exit(0);
 }
 
+/** The heap has a limit of its own; what onnxruntime takes outside of it is looked at here. */
+function watchMemory(bytesMax: number): void {
+  const timer = setInterval(() => {
+    const bytes = process.memoryUsage.rss();
+    if (bytes <= bytesMax) return;
+    clearInterval(timer);
+    const message = `compression took ${bytes} bytes of memory; the limit is ${bytesMax}`;
+    void send({ kind: "error", code: "job-failed", message }).then(() => process.exit(1));
+  }, memoryLookMs);
+}
+
 async function work(order: WorkOrder): Promise<void> {
   const set = readGolden(order);
-  const everything = Uint32Array.from({ length: set.count }, (_, index) => index);
-  const split: GoldenSplit =
-    set.metric === "top-1"
-      ? splitPool(set.count, order.splitSeed)
-      : { calibration: everything, selection: everything, sealed: everything, shards: [] };
+  const split = splitPool(set, order.splitSeed);
   const recipes = parseRecipes(order.recipesYaml);
   const steps = recipes.length + 1;
   const job = (step: number, name: string): Job => ({
@@ -149,6 +159,7 @@ async function runRecipe(job: Job, recipe: Recipe, source: Evaluated): Promise<W
     return {
       status: "ready",
       recipe: recipe.name,
+      metric: job.set.metric,
       modelBytes: made.bytes,
       opset: Model.decode(made.bytes).opset,
       top1: evaluated.top1,

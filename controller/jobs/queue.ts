@@ -19,6 +19,7 @@ export interface JobView {
   readonly message: string;
   readonly error: { readonly code: string; readonly message: string } | null;
   readonly createdAtMs: number;
+  readonly startedAtMs: number | null;
   readonly finishedAtMs: number | null;
 }
 
@@ -35,60 +36,7 @@ export interface Jobs {
 }
 
 export function createJobs(ctx: ControllerContext): Jobs {
-  const stopping = new AbortController();
-  let current: { id: string; abort: AbortController } | undefined;
-  let working: Promise<void> | undefined;
-
-  const save = async (id: string, change: Partial<JobTable>): Promise<void> => {
-    await ctx.db.updateTable("jobs").set(change).where("id", "=", id).execute();
-  };
-  const runOne = async (job: JobTable): Promise<void> => {
-    const abort = new AbortController();
-    current = { id: job.id, abort };
-    await save(job.id, { status: "running", startedAtMs: ctx.clock.wallMs() });
-    try {
-      const input = compressInputSchema.parse(JSON.parse(job.inputJson));
-      await runCompress(
-        ctx,
-        input,
-        AbortSignal.any([abort.signal, stopping.signal]),
-        (fraction, message) => save(job.id, { progressFraction: fraction, message }),
-      );
-      await save(job.id, {
-        status: "done",
-        progressFraction: 1,
-        message: "done",
-        finishedAtMs: ctx.clock.wallMs(),
-      });
-    } catch (error) {
-      if (stopping.signal.aborted) return;
-      await save(job.id, {
-        ...endingOf(error, abort.signal.aborted),
-        finishedAtMs: ctx.clock.wallMs(),
-      });
-    } finally {
-      current = undefined;
-    }
-  };
-  const wake = (): void => {
-    if (working !== undefined || stopping.signal.aborted) return;
-    working = drain().finally(() => {
-      working = undefined;
-    });
-  };
-  const drain = async (): Promise<void> => {
-    for (;;) {
-      const next = await ctx.db
-        .selectFrom("jobs")
-        .selectAll()
-        .where("status", "=", "queued")
-        .orderBy("createdAtMs")
-        .orderBy("id")
-        .executeTakeFirst();
-      if (next === undefined || stopping.signal.aborted) return;
-      await runOne(next);
-    }
-  };
+  const worker = createWorker(ctx);
   const get = async (id: string): Promise<JobView> => {
     const row = await ctx.db.selectFrom("jobs").selectAll().where("id", "=", id).executeTakeFirst();
     if (row === undefined) throw new FleetError("not-found", `there is no job ${id}`);
@@ -103,7 +51,7 @@ export function createJobs(ctx: ControllerContext): Jobs {
         .insertInto("jobs")
         .values(newRow(id, input, ctx.clock.wallMs()))
         .execute();
-      wake();
+      worker.wake();
       return get(id);
     },
     async list() {
@@ -115,27 +63,124 @@ export function createJobs(ctx: ControllerContext): Jobs {
       return rows.map(viewOf);
     },
     async cancel(id) {
+      const dropped = await ctx.db
+        .updateTable("jobs")
+        .set({ status: "cancelled", message: "cancelled", finishedAtMs: ctx.clock.wallMs() })
+        .where("id", "=", id)
+        .where("status", "=", "queued")
+        .executeTakeFirst();
+      const ended = dropped.numUpdatedRows > 0n || worker.cancel(id);
       const job = await get(id);
-      if (job.status === "queued") {
-        await save(id, { status: "cancelled", finishedAtMs: ctx.clock.wallMs() });
-      } else if (current?.id === id)
-        current.abort.abort(new FleetError("job-cancelled", "an operator cancelled it"));
-      else throw new FleetError("conflict", `job ${id} is ${job.status}`);
-      return get(id);
+      if (!ended) throw new FleetError("conflict", `job ${id} is ${job.status}`);
+      return job;
     },
     async start() {
       await ctx.db
         .updateTable("jobs")
-        .set({ status: "queued" })
+        .set({ status: "queued", message: "runs again after a restart" })
         .where("status", "=", "running")
         .execute();
-      wake();
+      worker.wake();
+    },
+    stop: worker.stop,
+  };
+}
+
+interface Worker {
+  /** Looks for queued jobs, unless it is at one. */
+  readonly wake: () => void;
+  /** False when it is not at this job. */
+  readonly cancel: (id: string) => boolean;
+  /** Kills what runs; the job stays `running` and is taken up by the next start. */
+  readonly stop: () => Promise<void>;
+}
+
+function createWorker(ctx: ControllerContext): Worker {
+  const stopping = new AbortController();
+  let current: { id: string; abort: AbortController } | undefined;
+  let working: Promise<void> | undefined;
+
+  const runOne = async (job: JobTable): Promise<void> => {
+    const abort = new AbortController();
+    current = { id: job.id, abort };
+    try {
+      const ending = await runJob(ctx, job, { cancelled: abort.signal, stopped: stopping.signal });
+      if (ending !== undefined) await save(ctx, job.id, ending);
+    } finally {
+      current = undefined;
+    }
+  };
+  const drain = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      const next = await takeNext(ctx);
+      if (next === undefined) return;
+      await runOne(next);
+    }
+  };
+  const wake = (): void => {
+    if (working !== undefined || stopping.signal.aborted) return;
+    working = drain()
+      .catch((error: unknown) => ctx.log.error("jobs stand still", { error: String(error) }))
+      .finally(() => {
+        working = undefined;
+      });
+  };
+  return {
+    wake,
+    cancel(id) {
+      if (current?.id !== id) return false;
+      current.abort.abort(new FleetError("job-cancelled", "an operator cancelled it"));
+      return true;
     },
     async stop() {
       stopping.abort();
       await working;
     },
   };
+}
+
+async function save(ctx: ControllerContext, id: string, change: Partial<JobTable>): Promise<void> {
+  await ctx.db.updateTable("jobs").set(change).where("id", "=", id).execute();
+}
+
+/** The oldest queued job, marked as running. */
+function takeNext(ctx: ControllerContext): Promise<JobTable | undefined> {
+  return ctx.db.transaction().execute(async (trx) => {
+    const next = await trx
+      .selectFrom("jobs")
+      .selectAll()
+      .where("status", "=", "queued")
+      .orderBy("createdAtMs")
+      .orderBy("id")
+      .executeTakeFirst();
+    if (next === undefined) return undefined;
+    await trx
+      .updateTable("jobs")
+      .set({ status: "running", message: "starting", startedAtMs: ctx.clock.wallMs() })
+      .where("id", "=", next.id)
+      .execute();
+    return next;
+  });
+}
+
+/** What to store about its end; nothing when the program stops, so that it is run again. */
+async function runJob(
+  ctx: ControllerContext,
+  job: JobTable,
+  signals: { cancelled: AbortSignal; stopped: AbortSignal },
+): Promise<Partial<JobTable> | undefined> {
+  try {
+    const input = compressInputSchema.parse(JSON.parse(job.inputJson));
+    const signal = AbortSignal.any([signals.cancelled, signals.stopped]);
+    await runCompress(ctx, input, signal, (fraction, message) =>
+      save(ctx, job.id, { progressFraction: fraction, message }),
+    );
+    const finishedAtMs = ctx.clock.wallMs();
+    return { status: "done", progressFraction: 1, message: "done", finishedAtMs };
+  } catch (error) {
+    if (signals.stopped.aborted) return undefined;
+    return { ...endingOf(error, signals.cancelled.aborted), finishedAtMs: ctx.clock.wallMs() };
+  }
 }
 
 async function requireStartable(ctx: ControllerContext, input: CompressInput): Promise<void> {
@@ -189,6 +234,7 @@ function viewOf(row: JobTable): JobView {
     message: row.message,
     error: row.errorJson === null ? null : errorSchema.parse(JSON.parse(row.errorJson)),
     createdAtMs: row.createdAtMs,
+    startedAtMs: row.startedAtMs,
     finishedAtMs: row.finishedAtMs,
   };
 }

@@ -1,11 +1,16 @@
-/** Scores of one variant over the parts of a golden pool, purely. */
+/**
+ * Scores of one variant over the parts of a golden pool, purely.
+ *
+ * With labels the metric is the share of right answers. Without them it is agreement with the source
+ * model: the share of equal classes, or the mean cosine similarity of the flattened outputs.
+ */
 import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
 import { wilsonInterval } from "../../shared/statistics/binomial.ts";
 
 export interface Answers {
   readonly top1: Int32Array;
-  /** Flattened outputs per sample, for models without labels. */
+  /** Flattened outputs per sample; empty for models that classify. */
   readonly outputs: readonly Float32Array[];
 }
 
@@ -22,27 +27,39 @@ export function scoresOf(
   answers: Answers,
   source: Answers,
 ): { selection: Score; sealed: Score } {
-  const score = (indices: Uint32Array) =>
-    set.metric === "top-1" ? accuracy(set, indices, answers) : agreement(indices, answers, source);
+  const score = (indices: Uint32Array): Score => {
+    if (set.metric === "top-1") {
+      return share(indices, (index) => answers.top1[index] === set.labels[index]);
+    }
+    if (answers.outputs.length === 0) {
+      return share(indices, (index) => answers.top1[index] === source.top1[index]);
+    }
+    return mean([...indices].map((at) => cosine(answers.outputs[at]!, source.outputs[at]!)));
+  };
   return { selection: score(split.selection), sealed: score(split.sealed) };
 }
 
-function accuracy(set: GoldenSet, indices: Uint32Array, { top1 }: Answers): Score {
-  const hits = indices.filter((index) => top1[index] === set.labels[index]).length;
+function share(indices: Uint32Array, holds: (index: number) => boolean): Score {
+  const hits = indices.filter(holds).length;
   const [low, high] = wilsonInterval(hits, indices.length);
   return { value: hits / indices.length, low, high, n: indices.length };
 }
 
-/** Mean cosine similarity of the outputs to the source's, over samples; the interval is its range. */
-function agreement(indices: Uint32Array, answers: Answers, source: Answers): Score {
-  const values = [...indices].map((index) =>
-    cosine(answers.outputs[index]!, source.outputs[index]!),
-  );
-  const value = values.reduce((a, b) => a + b, 0) / values.length;
-  return { value, low: Math.min(...values), high: Math.max(...values), n: values.length };
+/** Two-sided 95 % quantile of the normal distribution. */
+const z95 = 1.959963984540054;
+
+/** Mean with its normal interval, kept within 0 and 1; one value alone says nothing of its spread. */
+function mean(values: readonly number[]): Score {
+  const n = values.length;
+  const value = values.reduce((sum, each) => sum + each, 0) / n;
+  const squares = values.reduce((sum, each) => sum + (each - value) ** 2, 0);
+  const error = n < 2 ? 1 : z95 * Math.sqrt(squares / (n - 1) / n);
+  return { value, low: Math.max(0, value - error), high: Math.min(1, value + error), n };
 }
 
+/** 1 for outputs of one direction, 0 for unrelated ones and for those that are no numbers. */
 function cosine(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return 0;
   let dot = 0;
   let aa = 0;
   let bb = 0;
@@ -51,7 +68,10 @@ function cosine(a: Float32Array, b: Float32Array): number {
     aa += a[at]! ** 2;
     bb += b[at]! ** 2;
   }
-  return aa === 0 && bb === 0 ? 1 : dot / Math.sqrt(aa * bb || 1);
+  if (aa === 0 && bb === 0) return 1;
+  const value = dot / Math.sqrt(aa * bb);
+  // Rounding may carry equal outputs a little beyond 1.
+  return Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0;
 }
 
 /** Labelled samples that got worse or better than the source's answers. */

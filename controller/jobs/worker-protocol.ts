@@ -13,6 +13,8 @@ export const workOrderSchema = z.object({
   splitSeed: z.int(),
   /** Recipes as YAML, in the form that `parseRecipes` reads. */
   recipesYaml: z.string(),
+  /** Resident memory beyond which the worker gives up; tensors lie outside of the heap. */
+  memoryBytesMax: z.int(),
   /** Folder for files on their way. */
   scratchDir: z.string(),
 });
@@ -24,6 +26,7 @@ export const workResultSchema = z.discriminatedUnion("status", [
   z.object({
     status: z.literal("ready"),
     recipe: z.string(),
+    metric: z.enum(["top-1", "agreement"]),
     modelBytes: bytesSchema,
     opset: z.int(),
     /** Class index per sample of the whole pool; empty for models that do not classify. */

@@ -1,242 +1,155 @@
 /**
- * Takes in one version of a model with its golden set. Everything is checked before anything but the
- * uploaded files is stored: a refused import leaves no model, version or golden set behind.
+ * Takes in one version of a model with its golden set. Everything is checked first: structure of the
+ * file, weights, inputs against samples, one inference in a child process. Only then is anything
+ * stored, in one transaction.
  */
-import {
-  type InputSpec,
-  type ModelInterface,
-  modelInterfaceSchema,
-} from "../../shared/artifact/bundle.ts";
-import { FleetError } from "../../shared/errors.ts";
-import {
-  buildGoldenSet,
-  type GoldenManifest,
-  type GoldenSet,
-  goldenFileNames,
-  goldenSampleBytes,
-  parseGoldenManifest,
-} from "../../shared/evaluation/golden-set.ts";
+import type { ModelInterface } from "../../shared/artifact/bundle.ts";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
+import { type GoldenSet, takeSamples } from "../../shared/evaluation/golden-set.ts";
 import { encodeShard } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool, splitSizes } from "../../shared/evaluation/golden-split.ts";
-import { prepareSample } from "../../shared/inference/processing/registry.ts";
+import { startRunner } from "../../shared/inference/runner.ts";
 import type { ControllerContext } from "../context.ts";
 import { checkModel } from "../onnx/checker.ts";
-import type { Graph } from "../onnx/graph.ts";
 import { Model } from "../onnx/model.ts";
+import { recordBlobs } from "../storage/blobs/repository.ts";
 import { recordEvent } from "../storage/events/repository.ts";
+import { findGoldenSet, insertGoldenSet, type StoredShard } from "../storage/golden/repository.ts";
+import { findVersion, insertVersion, type StoredVersion } from "../storage/models/repository.ts";
+import { type GoldenFiles, readGoldenSet } from "./golden.ts";
+import { checkFit, defaultInterface } from "./interface.ts";
 
-export interface ImportOrder {
+/** Seed of every split: the same pool is always split the same way. */
+export const splitSeed = 20_260_301;
+
+/** Longest ONNX file, in bytes: 2 GiB is where protobuf ends; models for devices are far below. */
+const sourceBytesMax = 2 ** 30;
+
+export type ImportContext = Pick<ControllerContext, "db" | "blobs" | "clock" | "processes">;
+
+export interface NewVersion {
   readonly model: string;
   readonly version: string;
   readonly sourceSha256: string;
-  /** Uploaded files of the golden set, by name, and which of them is the manifest. */
-  readonly golden: { readonly manifest: string; readonly files: Readonly<Record<string, string>> };
+  readonly golden: GoldenFiles;
   readonly interface?: ModelInterface | undefined;
 }
 
-/** Seed of every split; the split is stored, so changing this touches new pools only. */
-export const splitSeed = 20_260_301;
-
 /**
- * Errors: those of the ONNX codec and checker, `golden-invalid`, `golden-mismatch`, `conflict` when the
- * version exists with another source, `artifact-missing`.
+ * Importing the same again changes nothing. Errors: those of the codec and checker, `golden-invalid`,
+ * `golden-mismatch`, `artifact-missing`, `conflict` when the version holds something else.
  */
 export async function importVersion(
-  ctx: ControllerContext,
-  order: ImportOrder,
-): Promise<{ poolSha256: string }> {
-  const sourceBytes = await ctx.blobs.read(order.sourceSha256);
-  const model = Model.decode(sourceBytes);
+  ctx: ImportContext,
+  wanted: NewVersion,
+): Promise<StoredVersion> {
+  const source = await ctx.blobs.read(wanted.sourceSha256, { maxBytes: sourceBytesMax });
+  const model = Model.decode(source);
   checkModel(model.toProto());
-  const { manifest, set, files } = await readGolden(ctx, order.golden);
-  const modelInterface = order.interface ?? defaultInterface(model.graph, set);
-  checkFit(model.graph, modelInterface, set);
-  await storeGoldenSet(ctx, set, manifest, files);
-  const nowMs = ctx.clock.wallMs();
+  const golden = await readGoldenSet(ctx.blobs, wanted.golden);
+  const modelInterface = wanted.interface ?? defaultInterface(model, golden);
+  checkFit(model, modelInterface, golden);
+
+  const version: StoredVersion = {
+    model: wanted.model,
+    version: wanted.version,
+    sourceSha256: wanted.sourceSha256,
+    sourceBytes: source.byteLength,
+    interface: modelInterface,
+    poolSha256: golden.poolSha256,
+    createdAtMs: ctx.clock.wallMs(),
+  };
+  const existing = await findVersion(ctx.db, wanted.model, wanted.version);
+  if (existing !== undefined) return sameVersion(existing, version);
+  await tryFirstSample(ctx, wanted.sourceSha256, modelInterface, golden);
+  await store(ctx, version, golden, wanted.golden);
+  return version;
+}
+
+function sameVersion(existing: StoredVersion, wanted: StoredVersion): StoredVersion {
+  const key = (version: StoredVersion) =>
+    JSON.stringify([version.sourceSha256, version.poolSha256, version.interface]);
+  if (key(existing) === key(wanted)) return existing;
+  throw new FleetError(
+    "conflict",
+    `version ${wanted.version} of ${wanted.model} exists and holds something else; choose another name`,
+  );
+}
+
+/** One inference by onnxruntime; whatever the checks on paper missed shows here. */
+async function tryFirstSample(
+  ctx: ImportContext,
+  sourceSha256: string,
+  modelInterface: ModelInterface,
+  golden: GoldenSet,
+): Promise<void> {
+  const runner = await startRunner({
+    processes: ctx.processes,
+    clock: ctx.clock,
+    modelPath: ctx.blobs.path(sourceSha256),
+    interface: modelInterface,
+  });
+  try {
+    const samples = takeSamples(golden, [0]);
+    await runner.infer(
+      Object.fromEntries(Object.entries(samples).map(([name, { data }]) => [name, data])),
+    );
+  } catch (cause) {
+    if (!isFleetError(cause, "onnx-unsupported")) throw cause;
+    throw new FleetError(
+      "golden-mismatch",
+      `onnxruntime cannot run the model on the golden set's first sample: ${cause.message}`,
+      { cause },
+    );
+  } finally {
+    await runner.close();
+  }
+}
+
+async function store(
+  ctx: ImportContext,
+  version: StoredVersion,
+  golden: GoldenSet,
+  files: GoldenFiles,
+): Promise<void> {
+  const { poolSha256 } = golden;
+  const nowMs = version.createdAtMs;
+  const known = await findGoldenSet(ctx.db, poolSha256);
+  const shards = known === undefined ? await writeShards(ctx, golden) : [];
   await ctx.db.transaction().execute(async (trx) => {
-    await trx
-      .insertInto("models")
-      .values({ name: order.model, createdAtMs: nowMs })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
-    const existing = await trx
-      .selectFrom("modelVersions")
-      .select("sourceSha256")
-      .where("model", "=", order.model)
-      .where("version", "=", order.version)
-      .executeTakeFirst();
-    if (existing !== undefined) {
-      if (existing.sourceSha256 === order.sourceSha256) return;
-      throw new FleetError(
-        "conflict",
-        `${order.model} ${order.version} exists with another file: use a new version name`,
-      );
-    }
-    await trx
-      .insertInto("modelVersions")
-      .values({
-        model: order.model,
-        version: order.version,
-        sourceSha256: order.sourceSha256,
-        sourceBytes: sourceBytes.byteLength,
-        interfaceJson: JSON.stringify(modelInterface),
-        poolSha256: set.poolSha256,
+    await recordBlobs(trx, [{ sha256: version.sourceSha256, bytes: version.sourceBytes }], nowMs);
+    await insertGoldenSet(
+      trx,
+      {
+        poolSha256,
+        name: golden.name,
+        samples: golden.count,
+        metric: golden.metric,
+        manifest: files.manifest,
+        files: files.files,
+        split: { seed: splitSeed, sizes: splitSizes(golden) },
         createdAtMs: nowMs,
-      })
-      .execute();
-    const message = `${sourceBytes.byteLength} bytes, golden set ${set.name} of ${set.count} samples`;
+      },
+      shards,
+    );
+    await insertVersion(trx, version);
     await recordEvent(trx, {
       atMs: nowMs,
       kind: "version-imported",
-      subject: `${order.model} ${order.version}`,
-      message,
+      subject: version.model,
+      message: `version ${version.version}, ${version.sourceBytes} bytes, golden set of ${golden.count} samples`,
+      data: { version: version.version, sourceSha256: version.sourceSha256, poolSha256 },
     });
   });
-  return { poolSha256: set.poolSha256 };
 }
 
-async function readGolden(
-  ctx: ControllerContext,
-  golden: ImportOrder["golden"],
-): Promise<{ manifest: GoldenManifest; set: GoldenSet; files: Record<string, string> }> {
-  const blobOf = (name: string) => {
-    const sha256 = golden.files[name];
-    if (sha256 === undefined)
-      throw new FleetError("golden-invalid", `golden set: ${name} was not uploaded`);
-    return sha256;
-  };
-  const manifest = parseGoldenManifest(await ctx.blobs.read(blobOf(golden.manifest)));
-  const names = goldenFileNames(manifest);
-  const bytes = new Map<string, Uint8Array>();
-  for (const name of names) bytes.set(name, await ctx.blobs.read(blobOf(name)));
-  const files = Object.fromEntries([golden.manifest, ...names].map((name) => [name, blobOf(name)]));
-  return {
-    manifest,
-    set: buildGoldenSet(manifest, bytes),
-    files: { ...files, "": golden.manifest },
-  };
-}
-
-/** Samples as they are, cast to float32 where the model takes it; outputs as they come. */
-function defaultInterface(graph: Graph, set: GoldenSet): ModelInterface {
-  const inputs = Object.entries(set.inputs).map(([tensor, { dtype, shape }]): InputSpec => {
-    const wanted = graph.declaredType(tensor);
-    const cast = wanted === "float32" && dtype !== "float32";
-    return {
-      tensor,
-      sample: { dtype, shape: [...shape] },
-      steps: cast ? [{ op: "cast", to: "float32" }] : [],
-    };
-  });
-  return modelInterfaceSchema.parse({
-    inputs,
-    output: { kind: "tensors", tensors: graph.outputNames },
-  });
-}
-
-function checkFit(graph: Graph, spec: ModelInterface, set: GoldenSet): void {
-  const mismatch = (why: string) => new FleetError("golden-mismatch", why);
-  for (const input of spec.inputs) {
-    const golden = set.inputs[input.tensor];
-    if (golden === undefined) throw mismatch(`the golden set has no input named ${input.tensor}`);
-    if (golden.dtype !== input.sample.dtype || `${golden.shape}` !== `${input.sample.shape}`) {
-      throw mismatch(
-        `golden input ${input.tensor} is ${golden.dtype} [${golden.shape}], the interface says ${input.sample.dtype} [${input.sample.shape}]`,
-      );
-    }
-    checkShape(
-      graph,
-      input,
-      prepareSample(input, golden.data.subarray(0, goldenSampleBytes(golden))),
-    );
+/** Errors: `golden-invalid` when the set is too small to split. */
+async function writeShards(ctx: ImportContext, golden: GoldenSet): Promise<StoredShard[]> {
+  const { shards } = splitPool(golden, splitSeed);
+  const stored: StoredShard[] = [];
+  for (const [shardIndex, indices] of shards.entries()) {
+    const bytes = encodeShard(golden, indices, shardIndex);
+    stored.push({ shardIndex, sha256: await ctx.blobs.put(bytes), bytes: bytes.byteLength });
   }
-  const { output } = spec;
-  const tensors = output.kind === "classification" ? [output.tensor] : output.tensors;
-  for (const tensor of tensors) {
-    if (!graph.outputNames.includes(tensor))
-      throw mismatch(`the model has no output named ${tensor}`);
-  }
-  if (set.metric !== "top-1") return;
-  if (output.kind !== "classification")
-    throw mismatch("metric top-1 needs an output of kind classification");
-  if (set.labels.some((label) => label >= output.labels.length)) {
-    throw new FleetError(
-      "golden-invalid",
-      `a label is beyond the ${output.labels.length} labels of the model`,
-    );
-  }
-}
-
-/** The prepared sample must be what the model declares, with or without a batch axis in front. */
-function checkShape(
-  graph: Graph,
-  input: InputSpec,
-  sample: { dtype: string; shape: readonly number[] },
-): void {
-  if (!graph.inputNames.includes(input.tensor)) {
-    throw new FleetError("golden-mismatch", `the model has no input named ${input.tensor}`);
-  }
-  const type = graph.declaredType(input.tensor);
-  const declared = graph.declaredShape(input.tensor);
-  if (type !== undefined && type !== sample.dtype) {
-    throw new FleetError(
-      "golden-mismatch",
-      `input ${input.tensor} takes ${type}, the sample becomes ${sample.dtype}`,
-    );
-  }
-  if (declared === undefined) return;
-  const shape = declared.length === sample.shape.length ? sample.shape : [1, ...sample.shape];
-  const fits =
-    declared.length === shape.length &&
-    declared.every((size, axis) => typeof size !== "number" || size <= 0 || size === shape[axis]);
-  if (!fits) {
-    throw new FleetError(
-      "golden-mismatch",
-      `input ${input.tensor} takes [${declared}], the sample becomes [${shape}]`,
-    );
-  }
-}
-
-async function storeGoldenSet(
-  ctx: ControllerContext,
-  set: GoldenSet,
-  manifest: GoldenManifest,
-  files: Record<string, string>,
-): Promise<void> {
-  const { poolSha256 } = set;
-  const known = await ctx.db
-    .selectFrom("goldenSets")
-    .select("poolSha256")
-    .where("poolSha256", "=", poolSha256)
-    .executeTakeFirst();
-  if (known !== undefined) return;
-  const sharded = manifest.metric.name === "top-1";
-  const split = sharded ? splitPool(set.count, splitSeed) : undefined;
-  const shards: { shardIndex: number; sha256: string; bytes: number }[] = [];
-  for (const [shardIndex, indices] of (split?.shards ?? []).entries()) {
-    const bytes = encodeShard(set, indices, shardIndex);
-    shards.push({ shardIndex, sha256: await ctx.blobs.put(bytes), bytes: bytes.byteLength });
-  }
-  await ctx.db.transaction().execute(async (trx) => {
-    await trx
-      .insertInto("goldenSets")
-      .values({
-        poolSha256,
-        name: set.name,
-        samples: set.count,
-        metric: set.metric,
-        filesJson: JSON.stringify(files),
-        splitJson: JSON.stringify({ seed: splitSeed, ...(sharded ? splitSizes(set.count) : {}) }),
-        createdAtMs: ctx.clock.wallMs(),
-      })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
-    for (const shard of shards) {
-      await trx
-        .insertInto("goldenShards")
-        .values({ poolSha256, ...shard })
-        .onConflict((conflict) => conflict.doNothing())
-        .execute();
-    }
-  });
+  return stored;
 }

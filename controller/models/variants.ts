@@ -7,9 +7,11 @@ export interface VariantView {
   readonly status: string;
   readonly reason: string | null;
   readonly bundleSha256: string | null;
+  readonly modelSha256: string | null;
   readonly modelBytes: number | null;
   readonly opset: number | null;
   readonly evaluation: Evaluation | null;
+  readonly createdAtMs: number;
 }
 
 export async function listVariants(
@@ -23,16 +25,16 @@ export async function listVariants(
     .where("version", "=", version)
     .orderBy("recipe")
     .execute();
-  return rows.map(
-    ({ recipe, status, reason, bundleSha256, modelBytes, opset, evaluationJson }) => ({
-      recipe,
-      status,
-      reason,
-      bundleSha256,
-      modelBytes,
-      opset,
-      evaluation:
-        evaluationJson === null ? null : evaluationSchema.parse(JSON.parse(evaluationJson)),
-    }),
-  );
+  return rows.map((row) => ({
+    recipe: row.recipe,
+    status: row.status,
+    reason: row.reason,
+    bundleSha256: row.bundleSha256,
+    modelSha256: row.modelSha256,
+    modelBytes: row.modelBytes,
+    opset: row.opset,
+    evaluation:
+      row.evaluationJson === null ? null : evaluationSchema.parse(JSON.parse(row.evaluationJson)),
+    createdAtMs: row.createdAtMs,
+  }));
 }

@@ -4,6 +4,7 @@
  */
 import { FleetError } from "../errors.ts";
 import { permutation, seededRandom } from "../prng.ts";
+import type { MetricName } from "./golden-set.ts";
 
 export interface GoldenSplit {
   readonly calibration: Uint32Array;
@@ -16,33 +17,48 @@ export interface SplitSizes {
   readonly calibration: number;
   readonly selection: number;
   readonly sealed: number;
+  /** 0 for no shards. */
   readonly shardSamples: number;
 }
 
 /** Samples of one shard: at 500 a device sees a drop of 5 points with power 0.92 (reference §2.1). */
 export const shardSamplesDefault = 500;
 
-/** Sizes for a pool of `count` samples: full sizes where they fit, shares of the pool where not. */
-export function splitSizes(count: number): SplitSizes {
+/** What of a golden set decides how it is split. */
+export interface Pool {
+  readonly count: number;
+  readonly metric: MetricName;
+}
+
+/**
+ * Sizes for a pool: full sizes where they fit, shares of the pool where not. Shards prove a bundle on
+ * devices by its labels, so a set without labels has none.
+ */
+export function splitSizes({ count, metric }: Pool): SplitSizes {
   const share = (fraction: number, most: number) => Math.min(most, Math.floor(count * fraction));
+  const labelled = metric === "top-1";
   return {
-    calibration: share(0.1, 512),
+    calibration: share(labelled ? 0.1 : 0.4, 512),
     selection: share(0.2, 2_000),
-    sealed: share(0.3, 5_000),
-    shardSamples: share(0.4, shardSamplesDefault),
+    sealed: share(labelled ? 0.3 : 0.4, 5_000),
+    shardSamples: labelled ? share(0.4, shardSamplesDefault) : 0,
   };
 }
 
-/** Errors: `golden-invalid` when the pool is too small to leave one sample in each part. */
+/** Fewest samples that leave one in each part. */
+const samplesMin = 10;
+
+/** Errors: `golden-invalid` when the pool is too small. */
 export function splitPool(
-  count: number,
+  pool: Pool,
   seed: number,
-  sizes: SplitSizes = splitSizes(count),
+  sizes: SplitSizes = splitSizes(pool),
 ): GoldenSplit {
-  if (Object.values(sizes).some((size) => size < 1)) {
+  const { count } = pool;
+  if (count < samplesMin) {
     throw new FleetError(
       "golden-invalid",
-      `a golden set of ${count} samples is too small: bring at least 10`,
+      `a golden set of ${count} samples is too small: bring at least ${samplesMin}`,
     );
   }
   const order = Uint32Array.from(permutation(seededRandom(seed), count));
@@ -56,6 +72,8 @@ export function splitPool(
   const selection = take(sizes.selection);
   const sealed = take(sizes.sealed);
   const shards: Uint32Array[] = [];
-  while (at + sizes.shardSamples <= count) shards.push(take(sizes.shardSamples));
+  while (sizes.shardSamples > 0 && at + sizes.shardSamples <= count) {
+    shards.push(take(sizes.shardSamples));
+  }
   return { calibration, selection, sealed, shards };
 }

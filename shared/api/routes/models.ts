@@ -30,7 +30,7 @@ const goldenSetSchema = z
   })
   .meta({ id: "GoldenSet" });
 
-const variantSchema = z
+export const variantSchema = z
   .object({
     recipe: z.string(),
     status: z.enum(["ready", "not-applicable", "failed"]),
@@ -60,7 +60,7 @@ const variantSchema = z
   .meta({ id: "Variant" });
 export type VariantAnswer = z.infer<typeof variantSchema>;
 
-const measurementSchema = z
+export const measurementSchema = z
   .object({
     id: z.string(),
     device: z.string(),
@@ -69,7 +69,8 @@ const measurementSchema = z
     version: z.string(),
     bundleSha256: sha256Schema,
     status: z.enum(["wanted", "done", "failed"]),
-    failureJson: z.string().nullable(),
+    /** Why there are no facts. */
+    failure: z.object({ code: z.string(), why: z.string() }).nullable(),
     createdAtMs: z.int(),
     finishedAtMs: z.int().nullable(),
   })

@@ -31,7 +31,7 @@ export const attemptSchema = z
   })
   .meta({ id: "Attempt" });
 
-const rolloutSchema = z
+export const rolloutSchema = z
   .object({
     id: z.string(),
     model: z.string(),

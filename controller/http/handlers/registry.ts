@@ -1,0 +1,20 @@
+/** The handler of every route of the contract. */
+import type { RouteName } from "../../../shared/api/registry.ts";
+import { deviceHandlers } from "./devices.ts";
+import type { Handlers } from "./handler.ts";
+import { jobHandlers } from "./jobs.ts";
+import { modelHandlers } from "./models.ts";
+import { rolloutHandlers } from "./rollouts.ts";
+import { settingsHandlers } from "./settings.ts";
+import { statusHandlers } from "./status.ts";
+import { telemetryHandlers } from "./telemetry.ts";
+
+export const handlers: Handlers<RouteName> = {
+  ...statusHandlers,
+  ...deviceHandlers,
+  ...modelHandlers,
+  ...jobHandlers,
+  ...rolloutHandlers,
+  ...settingsHandlers,
+  ...telemetryHandlers,
+};
