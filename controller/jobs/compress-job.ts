@@ -9,6 +9,7 @@ import { type Bundle, encodeBundle, modelInterfaceSchema } from "../../shared/ar
 import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { nameSchema } from "../../shared/artifact/names.ts";
+import { assert } from "../../shared/assert.ts";
 import { FleetError, isErrorCode } from "../../shared/errors.ts";
 import { encodeReference } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool } from "../../shared/evaluation/golden-split.ts";
@@ -46,10 +47,8 @@ export async function runCompress(
     .where("model", "=", input.model)
     .where("version", "=", input.version)
     .executeTakeFirstOrThrow();
-  const wanted = input.recipes;
-  const recipes = ctx.fleet.recipes.filter(
-    ({ name }) => wanted === undefined || wanted.includes(name),
-  );
+  const recipes = await missingRecipes(ctx, input);
+  if (recipes.length === 0) return;
   const scratchDir = join(ctx.config.dataDir, "scratch", `${input.model}-${input.version}`);
   await ctx.files.makeDirectory(scratchDir);
   try {
@@ -64,6 +63,27 @@ export async function runCompress(
   } finally {
     await ctx.files.remove(scratchDir);
   }
+}
+
+/** Wanted recipes without a variant yet; what a recipe made before stays as long as it is unchanged. */
+async function missingRecipes(ctx: ControllerContext, input: CompressInput): Promise<Recipe[]> {
+  const rows = await ctx.db
+    .selectFrom("variants")
+    .select("recipeSha256")
+    .where("model", "=", input.model)
+    .where("version", "=", input.version)
+    .where("status", "!=", "failed")
+    .execute();
+  const made = new Set(rows.map(({ recipeSha256 }) => recipeSha256));
+  const { recipes: wanted } = input;
+  return ctx.fleet.recipes.filter(
+    (recipe) =>
+      (wanted === undefined || wanted.includes(recipe.name)) && !made.has(recipeHash(recipe)),
+  );
+}
+
+function recipeHash(recipe: Recipe): string {
+  return sha256Hex(canonicalJson(recipe));
 }
 
 async function workOrder(
@@ -152,7 +172,8 @@ async function storeVariant(
   made: { version: ModelVersionTable; recipe: Recipe | undefined; result: WorkResult },
 ): Promise<void> {
   const { version, recipe, result } = made;
-  const recipeSha256 = sha256Hex(canonicalJson(recipe ?? null));
+  assert(recipe !== undefined, `the worker answers for ${result.recipe}, which was not asked for`);
+  const recipeSha256 = recipeHash(recipe);
   const base = {
     id: `${version.model}/${version.version}/${result.recipe}`,
     model: version.model,

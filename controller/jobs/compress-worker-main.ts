@@ -12,6 +12,7 @@ import { isFleetError } from "../../shared/errors.ts";
 import {
   buildGoldenSet,
   type GoldenSet,
+  goldenSampleBytes,
   parseGoldenManifest,
   takeSamples,
 } from "../../shared/evaluation/golden-set.ts";
@@ -29,8 +30,11 @@ import {
   workOrderSchema,
 } from "./worker-protocol.ts";
 
-/** Samples that go to the runner at once: bounds its memory. */
-const sliceSamples = 2_000;
+const sliceSamplesMax = 2_000;
+const sliceBytesMax = 16_000_000;
+const memorySamples = 8;
+const evaluationsAtOnce = 2;
+const sourceName = "source";
 
 const memoryLookMs = 250;
 
@@ -80,27 +84,68 @@ function watchMemory(bytesMax: number): void {
   }, memoryLookMs);
 }
 
+/**
+ * Makes the variants one after the other and evaluates up to two models at a time, each in a child of
+ * its own, so that a machine with two cores is used and a bigger one keeps room for its other work.
+ */
 async function work(order: WorkOrder): Promise<void> {
   const set = readGolden(order);
   const split = splitPool(set, order.splitSeed);
   const recipes = parseRecipes(order.recipesYaml);
-  const steps = recipes.length + 1;
-  const job = (step: number, name: string): Job => ({
+  const fractions = new Map<string, number>();
+  const job = (name: string): Job => ({
     order,
     set,
     split,
-    say: (fraction, message) =>
-      void send({
-        kind: "progress",
-        fraction: (step + fraction) / steps,
-        message: `${name}: ${message}`,
-      }),
+    say(fraction, message) {
+      fractions.set(name, fraction);
+      const sum = [...fractions.values()].reduce((total, each) => total + each, 0);
+      const whole = sum / (recipes.length + 1);
+      void send({ kind: "progress", fraction: whole, message: `${name}: ${message}` });
+    },
   });
-  const source = await evaluate(job(0, "source"), order.sourcePath);
-  for (const [index, recipe] of recipes.entries()) {
-    const result = await runRecipe(job(index + 1, recipe.name), recipe, source);
-    await send({ kind: "result", result });
+  const turn = turns(evaluationsAtOnce);
+  const source = turn(() => evaluate(job(sourceName), order.sourcePath));
+  const results: Promise<void>[] = [source.then(() => {})];
+  for (const recipe of recipes) {
+    const one = job(recipe.name);
+    const made = await make(one, recipe);
+    results.push(finish(one, made, source, turn));
   }
+  await Promise.all(results);
+}
+
+/** Runs at most `limit` pieces of work at once, in the order in which they were asked for. */
+function turns(limit: number): <T>(run: () => Promise<T>) => Promise<T> {
+  const running = new Set<Promise<unknown>>();
+  let queue: Promise<unknown> = Promise.resolve();
+  return (run) => {
+    const begun = queue.then(async () => {
+      while (running.size >= limit) await Promise.race(running);
+      const work = run();
+      const settled: Promise<void> = work.then(
+        () => {},
+        () => {},
+      );
+      running.add(settled);
+      void settled.then(() => running.delete(settled));
+      return { work };
+    });
+    queue = begun;
+    return begun.then(({ work }) => work);
+  };
+}
+
+async function finish(
+  job: Job,
+  made: Made,
+  source: Promise<Evaluated>,
+  turn: ReturnType<typeof turns>,
+): Promise<void> {
+  const result =
+    made.status === "made" ? await evaluateVariant(job, made, await source, turn) : made;
+  job.say(1, result.status);
+  await send({ kind: "result", result });
 }
 
 function readGolden(order: WorkOrder): GoldenSet {
@@ -123,26 +168,44 @@ async function evaluate(job: Job, modelPath: string): Promise<Evaluated> {
     modelPath,
     interface: job.order.interface,
   });
+  const run = async (from: number, count: number) => {
+    const indices = Uint32Array.from({ length: count }, (_, at) => from + at);
+    await runner.setSamples(takeSamples(set, indices));
+    return runner.evaluate();
+  };
   try {
+    // Memory is read after a few samples, before this machine's own stock of samples adds to it.
+    await run(0, Math.min(memorySamples, set.count));
+    const { ramPeakBytes, loadMs } = await runner.memory();
     const top1 = new Int32Array(set.count);
     const outputs: Float32Array[] = [];
-    for (let from = 0; from < set.count; from += sliceSamples) {
-      const count = Math.min(sliceSamples, set.count - from);
-      const indices = Uint32Array.from({ length: count }, (_, at) => from + at);
-      await runner.setSamples(takeSamples(set, indices));
-      const part = await runner.evaluate();
+    const slice = sliceSamples(set);
+    for (let from = 0; from < set.count; from += slice) {
+      const part = await run(from, Math.min(slice, set.count - from));
       top1.set(part.top1, from);
       outputs.push(...part.outputs);
-      job.say((from + count) / set.count, `evaluated ${from + count} of ${set.count} samples`);
+      const done = from + part.top1.length;
+      job.say(done / (set.count + 1), `evaluated ${done} of ${set.count} samples`);
     }
-    const { ramPeakBytes, loadMs } = await runner.memory();
     return { top1, outputs, ramPeakBytes, loadMs };
   } finally {
     await runner.close();
   }
 }
 
-async function runRecipe(job: Job, recipe: Recipe, source: Evaluated): Promise<WorkResult> {
+/** Samples that go to the runner at once: bounds its memory. */
+function sliceSamples(set: GoldenSet): number {
+  const sampleBytes = Object.values(set.inputs)
+    .map(goldenSampleBytes)
+    .reduce((sum, bytes) => sum + bytes, 0);
+  return Math.min(sliceSamplesMax, Math.max(1, Math.floor(sliceBytesMax / sampleBytes)));
+}
+
+type Ended = Exclude<WorkResult, { status: "ready" }>;
+type MadeFile = { status: "made"; recipe: string; path: string; bytes: Uint8Array; opset: number };
+type Made = MadeFile | Ended;
+
+async function make(job: Job, recipe: Recipe): Promise<Made> {
   try {
     job.say(0, "applying passes");
     const made = await applyRecipe({
@@ -155,13 +218,27 @@ async function runRecipe(job: Job, recipe: Recipe, source: Evaluated): Promise<W
     }
     const path = join(job.order.scratchDir, `${recipe.name}.onnx`);
     writeFileSync(path, made.bytes);
-    const evaluated = await evaluate(job, path);
+    const { opset } = Model.decode(made.bytes);
+    return { status: "made", recipe: recipe.name, path, bytes: made.bytes, opset };
+  } catch (error) {
+    return failureOf(recipe.name, error);
+  }
+}
+
+async function evaluateVariant(
+  job: Job,
+  made: MadeFile,
+  source: Evaluated,
+  turn: ReturnType<typeof turns>,
+): Promise<WorkResult> {
+  try {
+    const evaluated = await turn(() => evaluate(job, made.path));
     return {
       status: "ready",
-      recipe: recipe.name,
+      recipe: made.recipe,
       metric: job.set.metric,
       modelBytes: made.bytes,
-      opset: Model.decode(made.bytes).opset,
+      opset: made.opset,
       top1: evaluated.top1,
       ...scoresOf(job.set, job.split, evaluated, source),
       ...compareWithSource(job.set, job.split.selection, evaluated, source),
@@ -169,7 +246,12 @@ async function runRecipe(job: Job, recipe: Recipe, source: Evaluated): Promise<W
       loadMs: evaluated.loadMs,
     };
   } catch (error) {
-    if (!isFleetError(error)) throw error;
-    return { status: "failed", recipe: recipe.name, code: error.code, reason: error.message };
+    return failureOf(made.recipe, error);
   }
+}
+
+/** A recipe that fails is told and the others go on; a fault of ours ends the job. */
+function failureOf(recipe: string, error: unknown): Ended {
+  if (!isFleetError(error)) throw error;
+  return { status: "failed", recipe, code: error.code, reason: error.message };
 }
