@@ -71,7 +71,7 @@ export async function makeBackup(
   const copied = [await sealed(files, to, databaseName)];
   const sources = await sourcesOf(files, order);
   for (const [index, { from, path }] of sources.entries()) {
-    onProgress(index / sources.length, path);
+    onProgress(index / sources.length, `file ${index + 1} of ${sources.length}`);
     copied.push({ path, ...(await copyFile(files, from, join(to, path))) });
   }
   const manifest: BackupManifest = {

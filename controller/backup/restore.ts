@@ -47,7 +47,7 @@ export async function restoreBackup(
   }
   await verify(files, from, manifest, onProgress);
   for (const [index, file] of manifest.files.entries()) {
-    onProgress(0.5 + index / manifest.files.length / 2, file.path);
+    onProgress(0.5 + index / manifest.files.length / 2, `file ${index + 1}`);
     const to = targetOf(file.path, dataDir, configDir);
     if (to === undefined) continue;
     const copied = await copyFile(files, join(from, file.path), to);
@@ -79,7 +79,7 @@ async function verify(
   onProgress: OnProgress,
 ): Promise<void> {
   for (const [index, file] of manifest.files.entries()) {
-    onProgress(index / manifest.files.length / 2, `checking ${file.path}`);
+    onProgress(index / manifest.files.length / 2, `checking file ${index + 1}`);
     const path = join(from, file.path);
     if ((await files.stat(path)) === undefined) throw damaged(file.path);
     const { sha256, bytes } = await copyFile(files, path, undefined);

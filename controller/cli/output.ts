@@ -38,7 +38,7 @@ export interface Progress {
   readonly end: () => void;
 }
 
-/** A bar on a terminal, a line per message elsewhere; both on standard error. */
+/** A bar on a terminal, lines elsewhere; both on standard error. */
 export function progress(io: CliIo, title: string): Progress {
   if (!io.interactive) return lines(io, title);
   const options: Options = {
@@ -54,13 +54,15 @@ export function progress(io: CliIo, title: string): Progress {
   };
 }
 
+/** A line per tenth, so that a log stays short. */
 function lines(io: CliIo, title: string): Progress {
-  let last = "";
+  let shown = -1;
   return {
     set(fraction, message) {
-      const line = `${title}: ${message}`;
-      if (line !== last) io.err(`${line} (${Math.round(fraction * 100)} %)`);
-      last = line;
+      const tenth = Math.floor(fraction * 10);
+      if (tenth <= shown) return;
+      shown = tenth;
+      io.err(`${title}: ${message} (${Math.round(fraction * 100)} %)`);
     },
     end() {},
   };
