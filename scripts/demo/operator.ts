@@ -51,9 +51,10 @@ export async function compress(
   model: string,
   version: string,
   onProgress: (fraction: number, message: string) => void,
+  recipes?: readonly string[],
 ): Promise<VariantView[]> {
   const base = `/v1/models/${model}/versions/${version}`;
-  const { id } = jobView.pick({ id: true }).parse(await api.post(`${base}/compress`));
+  const { id } = jobView.pick({ id: true }).parse(await api.post(`${base}/compress`, { recipes }));
   await waitFor(
     `compression of ${model} ${version}`,
     async () => {

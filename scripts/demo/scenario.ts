@@ -8,6 +8,7 @@ import type { LocalFleet } from "../fleet/local-fleet.ts";
 import { waitFor } from "../fleet/programs.ts";
 import { writeDigitPool, writeOcrInputs } from "./data.ts";
 import { demoDevices } from "./devices.ts";
+import { digitsInterface } from "./digits-interface.ts";
 import {
   allDecided,
   compress,
@@ -279,24 +280,3 @@ function describeVariants(variants: readonly VariantView[]): string {
     )
     .join(", ");
 }
-
-/** Pixels 0 … 255 become 0 … 1; the answer is one of ten digits. */
-const digitsInterface = {
-  inputs: [
-    {
-      tensor: "image",
-      sample: { dtype: "uint8" as const, shape: [28, 28] },
-      steps: [
-        { op: "cast" as const, to: "float32" as const },
-        { op: "affine" as const, axis: 0, scale: [1 / 255], offset: [0] },
-        { op: "reshape" as const, shape: [1, 28, 28] },
-      ],
-    },
-  ],
-  output: {
-    kind: "classification" as const,
-    tensor: "logits",
-    scores: "softmax" as const,
-    labels: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-  },
-};

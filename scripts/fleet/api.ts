@@ -17,7 +17,12 @@ export interface Api {
 const callTimeoutMs = 30_000;
 
 export function apiClient(options: { url: string; token: string }): Api {
-  const call = async (method: string, path: string, body: string | Uint8Array<ArrayBuffer> | null, type: string) => {
+  const call = async (
+    method: string,
+    path: string,
+    body: string | Uint8Array<ArrayBuffer> | null,
+    type: string,
+  ) => {
     const response = await fetch(`${options.url}${path}`, {
       method,
       headers: { authorization: `Bearer ${options.token}`, ...(body && { "content-type": type }) },
