@@ -47,7 +47,8 @@ export function createSessionLoop(options: SessionLoopOptions): SessionLoop {
     }
     current = connection;
     try {
-      await options.onConnected(connection);
+      // A connection that closes meanwhile may leave what its owner waits for unanswered.
+      await Promise.race([options.onConnected(connection), lost]);
     } catch (error) {
       options.log.warn("the new connection could not be used", { error: String(error) });
       connection.abort();

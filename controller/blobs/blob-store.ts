@@ -91,8 +91,9 @@ async function storeStream(
     } finally {
       await file.close();
     }
-    if (hash.hex() !== target.sha256) {
-      throw new FleetError("artifact-mismatch", `the bytes hash to ${hash.hex()}`);
+    const sha256 = hash.hex();
+    if (sha256 !== target.sha256) {
+      throw new FleetError("artifact-mismatch", `the bytes hash to ${sha256}`);
     }
     await files.rename(target.part, target.path);
     await files.syncDirectory(folder);

@@ -2,11 +2,11 @@
  * Device classes as an operator writes them: a rule over the probed profile, a budget, candidate
  * recipes and an objective. The first class whose rule matches wins.
  */
-import { parse } from "yaml";
 import { z } from "zod";
 import { nameSchema } from "../../shared/artifact/names.ts";
 import { isaFlags, type Profile } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { parseYaml } from "./yaml.ts";
 
 const isa = z.array(z.enum(isaFlags));
 
@@ -43,7 +43,7 @@ export type DeviceClass = z.infer<typeof classSchema>;
 export function parseClasses(yamlText: string): DeviceClass[] {
   const parsed = z
     .strictObject({ classes: z.array(classSchema).min(1).max(200) })
-    .safeParse(parse(yamlText));
+    .safeParse(parseYaml(yamlText, "classes"));
   if (parsed.success) return parsed.data.classes;
   throw new FleetError("config-invalid", `classes: ${z.prettifyError(parsed.error)}`, {
     cause: parsed.error,

@@ -135,6 +135,7 @@ function superviseWorker(
     );
     const abort = () => end(job.signal.reason);
     job.signal.addEventListener("abort", abort);
+    if (job.signal.aborted) abort();
     child.onMessage((raw) => {
       const message = workerMessageSchema.parse(raw);
       storing = storing.then(async () => {

@@ -1,7 +1,11 @@
 /** MQTT 3.1.1 through mqtt.js, one attempt per call; retries belong to the caller. */
+import { setTimeout as delay } from "node:timers/promises";
 import { connect, type IClientOptions, type MqttClient } from "mqtt";
 import { FleetError } from "../errors.ts";
 import type { MqttConnection, MqttConnectOptions } from "../ports/mqtt.ts";
+
+/** How long an orderly end may take before the socket is dropped, in ms. */
+const endGraceMs = 2_000;
 
 /** CONNACK return codes 4 and 5 of MQTT 3.1.1 §3.2.2.3: bad credential, not authorized. */
 const refusedCodes = new Set([4, 5]);
@@ -89,7 +93,11 @@ function connection(client: MqttClient): MqttConnection {
       closeHandlers.push(handler);
     },
     async end() {
-      await client.endAsync();
+      // mqtt.js waits for what is in flight, for ever when the connection closes before it is acked.
+      const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+      const late = delay(endGraceMs, undefined, { ref: false });
+      await Promise.race([client.endAsync(), closed, late]);
+      client.end(true);
     },
     abort() {
       client.stream.destroy();

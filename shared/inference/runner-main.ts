@@ -25,8 +25,13 @@ interface Loaded {
 
 /** Samples between two progress messages. */
 const progressEvery = 256;
-let loaded: Loaded | undefined;
-let prepared: Record<string, Feed>[] = [];
+
+/** What this process holds: one model and its samples. */
+interface Held {
+  loaded: Loaded | undefined;
+  prepared: readonly Record<string, Feed>[];
+}
+const held: Held = { loaded: undefined, prepared: [] };
 
 process.on("disconnect", () => process.exit(0));
 process.on("message", (message) => {
@@ -44,7 +49,8 @@ async function serve(request: RunnerRequest): Promise<void> {
 }
 
 function reply(message: RunnerReply): void {
-  process.send?.(message);
+  // A parent that is gone ends this process by the closed channel; there is nobody to tell.
+  process.send?.(message, undefined, {}, () => {});
 }
 
 function perform(request: RunnerRequest): Promise<unknown> | unknown {
@@ -54,8 +60,8 @@ function perform(request: RunnerRequest): Promise<unknown> | unknown {
     case "infer":
       return infer(feedsOf(model().interface, request.sample));
     case "set-samples":
-      prepared = prepareAll(model().interface, request.samples);
-      return prepared.length;
+      held.prepared = prepareAll(model().interface, request.samples);
+      return held.prepared.length;
     case "evaluate":
       return evaluate(request.id);
     case "benchmark":
@@ -70,8 +76,8 @@ function perform(request: RunnerRequest): Promise<unknown> | unknown {
 }
 
 function model(): Loaded {
-  if (loaded === undefined) throw new FleetError("model-missing", "no model is loaded yet");
-  return loaded;
+  if (held.loaded === undefined) throw new FleetError("model-missing", "no model is loaded yet");
+  return held.loaded;
 }
 
 async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<unknown> {
@@ -88,7 +94,7 @@ async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<
       throw new FleetError("golden-mismatch", `the model has no input named ${spec.tensor}`);
     }
   }
-  loaded = { session, interface: request.interface, loadMs: elapsedMs(started), ramBaseBytes };
+  held.loaded = { session, interface: request.interface, loadMs: elapsedMs(started), ramBaseBytes };
   return {
     inputs: session.inputs,
     outputs: session.outputs,
@@ -142,14 +148,14 @@ function prepareAll(spec: ModelInterface, samples: Samples): Record<string, Feed
 
 /** Class index of each sample; for other models the outputs of each sample, flattened to float32. */
 async function evaluate(id: number): Promise<{ top1: Int32Array; outputs: Float32Array[] }> {
-  const top1 = new Int32Array(prepared.length);
+  const top1 = new Int32Array(held.prepared.length);
   const outputs: Float32Array[] = [];
-  for (const [index, feeds] of prepared.entries()) {
+  for (const [index, feeds] of held.prepared.entries()) {
     const answer = await infer(feeds);
     if (answer.kind === "classification") top1[index] = answer.index;
     else outputs.push(flatten(answer));
     if (index % progressEvery === 0)
-      reply({ kind: "progress", id, fraction: index / prepared.length });
+      reply({ kind: "progress", id, fraction: index / held.prepared.length });
   }
   return { top1, outputs };
 }
@@ -169,13 +175,13 @@ function flatten(answer: Extract<Answer, { kind: "tensors" }>): Float32Array {
 
 /** Times `run` only, over consecutive samples from `firstSample` on. */
 async function benchmark(runs: number, firstSample: number): Promise<unknown> {
-  if (prepared.length === 0)
+  if (held.prepared.length === 0)
     throw new FleetError("golden-mismatch", "there are no samples to time");
   const { session } = model();
   const latenciesMs = new Float64Array(runs);
   const before = process.cpuUsage();
   for (let run = 0; run < runs; run++) {
-    const feeds = prepared[(firstSample + run) % prepared.length]!;
+    const feeds = held.prepared[(firstSample + run) % held.prepared.length]!;
     const started = process.hrtime.bigint();
     await session.run(feeds);
     latenciesMs[run] = elapsedMs(started);

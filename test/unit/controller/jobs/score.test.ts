@@ -1,0 +1,80 @@
+/** Scores over the parts of a pool, with labels and without. */
+import { describe, expect, it } from "vitest";
+import { compareWithSource, scoresOf } from "../../../../controller/jobs/score.ts";
+import type { GoldenSet } from "../../../../shared/evaluation/golden-set.ts";
+import type { GoldenSplit } from "../../../../shared/evaluation/golden-split.ts";
+
+const split: GoldenSplit = {
+  calibration: Uint32Array.of(0),
+  selection: Uint32Array.of(1, 2),
+  sealed: Uint32Array.of(3, 4, 5, 6),
+  shards: [],
+};
+
+function set(change: Partial<GoldenSet>): GoldenSet {
+  return {
+    name: "test",
+    metric: "top-1",
+    count: 7,
+    inputs: {},
+    labels: new Int32Array(),
+    regionSlice: undefined,
+    poolSha256: "",
+    ...change,
+  };
+}
+
+const classes = (...top1: number[]) => ({ top1: Int32Array.from(top1), outputs: [] });
+const outputs = (...values: number[][]) => ({
+  top1: new Int32Array(values.length),
+  outputs: values.map((each) => Float32Array.from(each)),
+});
+
+describe("with labels", () => {
+  const labelled = set({ labels: Int32Array.of(0, 1, 2, 3, 4, 5, 6) });
+  const source = classes(0, 1, 2, 3, 4, 9, 9);
+  const variant = classes(9, 1, 9, 3, 9, 5, 9);
+
+  it("counts right answers of each part alone", () => {
+    const { selection, sealed } = scoresOf(labelled, split, variant, source);
+    expect(selection).toMatchObject({ value: 0.5, n: 2 });
+    expect(sealed).toMatchObject({ value: 0.5, n: 4 });
+    expect(sealed.low).toBeGreaterThan(0.1);
+    expect(sealed.high).toBeLessThan(0.9);
+  });
+
+  it("pairs samples with those of the source", () => {
+    expect(compareWithSource(labelled, split.sealed, variant, source)).toEqual({
+      worse: 1,
+      better: 1,
+    });
+  });
+});
+
+describe("without labels", () => {
+  const agreement = set({ metric: "agreement" });
+
+  it("is the share of equal classes for a classifier", () => {
+    const source = classes(0, 1, 2, 3, 4, 5, 6);
+    const { sealed } = scoresOf(agreement, split, classes(0, 0, 0, 3, 4, 5, 0), source);
+    expect(sealed).toMatchObject({ value: 0.75, n: 4 });
+  });
+
+  it("is the mean cosine of the outputs otherwise", () => {
+    const source = outputs([1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [0, 0]);
+    const variant = outputs([9, 9], [2, 0], [1, 0], [1, 1], [0, 1], [Number.NaN, 0], [0, 0]);
+    const { selection, sealed } = scoresOf(agreement, split, variant, source);
+    expect(selection).toEqual({ value: 1, low: 1, high: 1, n: 2 });
+    expect(sealed.value).toBeCloseTo((Math.SQRT1_2 + 0 + 0 + 1) / 4, 6);
+    expect(sealed.low).toBeLessThan(sealed.value);
+    expect(sealed.high).toBeLessThanOrEqual(1);
+  });
+
+  it("has no pairs", () => {
+    const source = classes(0, 1, 2, 3, 4, 5, 6);
+    expect(compareWithSource(agreement, split.sealed, source, source)).toEqual({
+      worse: 0,
+      better: 0,
+    });
+  });
+});

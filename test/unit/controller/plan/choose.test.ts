@@ -1,0 +1,133 @@
+/** The choice of a variant for a class: every way to lose, every objective, and what emulation says. */
+import { describe, expect, it } from "vitest";
+import type { DeviceClass } from "../../../../controller/fleet/classes.ts";
+import { choose, type MeasuredVariant } from "../../../../controller/plan/choose.ts";
+
+function deviceClass(change: Partial<DeviceClass> = {}): DeviceClass {
+  return {
+    name: "gateway",
+    summary: "",
+    match: {},
+    budget: { metricFloor: 0 },
+    recipes: ["fp32", "fp16", "int8"],
+    objective: "size",
+    ...change,
+  };
+}
+
+function variant(recipe: string, change: Partial<MeasuredVariant> = {}): MeasuredVariant {
+  return {
+    recipe,
+    bundleSha256: recipe,
+    status: "ready",
+    reason: null,
+    modelBytes: 1000,
+    metric: { value: 0.95, high: 0.96 },
+    worse: 0,
+    better: 0,
+    measured: { latencyP50Ms: 1, ramPeakBytes: 1000, degraded: false, emulated: false },
+    ...change,
+  };
+}
+
+const measured = (change: Partial<NonNullable<MeasuredVariant["measured"]>>) => ({
+  measured: { latencyP50Ms: 1, ramPeakBytes: 1000, degraded: false, emulated: false, ...change },
+});
+
+const winnerOf = (of: DeviceClass, ...variants: MeasuredVariant[]) =>
+  choose(of, variants).winner?.recipe;
+
+describe("a variant that cannot be chosen", () => {
+  const cases: readonly [string, DeviceClass, Partial<MeasuredVariant>, RegExp][] = [
+    ["an unlisted recipe", deviceClass({ recipes: ["fp32"] }), {}, /does not list/],
+    [
+      "one without a file",
+      deviceClass(),
+      { status: "not-applicable", reason: "no Conv" },
+      /no Conv/,
+    ],
+    ["a failed one", deviceClass(), { status: "failed", reason: "pass x" }, /failed: pass x/],
+    [
+      "too long a file",
+      deviceClass({ budget: { metricFloor: 0, modelBytesMax: 999 } }),
+      {},
+      /1000 bytes is over the class's 999/,
+    ],
+    [
+      "too low a metric",
+      deviceClass({ budget: { metricFloor: 0.97 } }),
+      {},
+      /95\.00 % is below the class's floor of 97\.00 %/,
+    ],
+    ["one that lost accuracy", deviceClass(), { worse: 40, better: 2 }, /40 samples got worse/],
+    ["an unmeasured one", deviceClass(), { measured: null }, /no device of the class measured it/],
+    [
+      "a slow one",
+      deviceClass({ budget: { metricFloor: 0, latencyMsMax: 0.5 } }),
+      {},
+      /1\.000 ms is over the class's 0\.5 ms/,
+    ],
+    [
+      "a hungry one",
+      deviceClass({ budget: { metricFloor: 0, ramPeakBytesMax: 10 } }),
+      {},
+      /1000 bytes is over the class's 10/,
+    ],
+  ];
+  it.each(cases)("%s is told why", (_, of, change, why) => {
+    const { winner, reasons } = choose(of, [variant("int8", change)]);
+    expect(winner).toBeUndefined();
+    expect(reasons).toEqual([{ recipe: "int8", won: false, why: expect.stringMatching(why) }]);
+  });
+
+  it("keeps one whose interval reaches the floor", () => {
+    const of = deviceClass({ budget: { metricFloor: 0.96 } });
+    expect(winnerOf(of, variant("int8"))).toBe("int8");
+  });
+});
+
+describe("objectives", () => {
+  it("size takes the smallest file and says by how much the others lost", () => {
+    const { winner, reasons } = choose(deviceClass(), [
+      variant("fp32", { modelBytes: 4000 }),
+      variant("int8", { modelBytes: 1000 }),
+    ]);
+    expect(winner?.recipe).toBe("int8");
+    expect(reasons[0]).toMatchObject({ won: false, why: expect.stringMatching(/4000.*1000/) });
+    expect(reasons[1]?.won).toBe(true);
+  });
+
+  it("accuracy takes the best metric", () => {
+    const better = { metric: { value: 0.99, high: 0.995 }, modelBytes: 9000 };
+    const of = deviceClass({ objective: "accuracy" });
+    expect(winnerOf(of, variant("int8"), variant("fp32", better))).toBe("fp32");
+  });
+
+  it("latency takes the fastest, and the smaller file where the difference is noise", () => {
+    const of = deviceClass({ objective: "latency" });
+    const slow = variant("fp32", { ...measured({ latencyP50Ms: 2 }), modelBytes: 10 });
+    const fast = variant("fp16", { ...measured({ latencyP50Ms: 1 }), modelBytes: 3000 });
+    const equal = variant("int8", { ...measured({ latencyP50Ms: 1.05 }), modelBytes: 1000 });
+    expect(winnerOf(of, slow, fast, equal)).toBe("int8");
+    expect(winnerOf(of, slow, fast)).toBe("fp16");
+  });
+
+  it("latency of a busy machine decides only when there is no other", () => {
+    const of = deviceClass({ objective: "latency" });
+    const busy = variant("fp16", measured({ latencyP50Ms: 0.1, degraded: true }));
+    const steady = variant("int8", measured({ latencyP50Ms: 1 }));
+    expect(winnerOf(of, busy, steady)).toBe("int8");
+    expect(winnerOf(of, busy)).toBe("fp16");
+  });
+
+  it("falls back on the name, so that the order of rows decides nothing", () => {
+    expect(winnerOf(deviceClass(), variant("int8"), variant("fp16"))).toBe("fp16");
+    expect(winnerOf(deviceClass(), variant("fp16"), variant("int8"))).toBe("fp16");
+  });
+});
+
+it("says when the choice rests on an emulated device", () => {
+  const choice = choose(deviceClass(), [variant("int8", measured({ emulated: true }))]);
+  expect(choice.emulated).toBe(true);
+  expect(choice.reasons[0]?.why).toMatch(/emulated device: a fact about the machine/);
+});
