@@ -11,7 +11,8 @@
 /** Programs that construct parts: they may reach for the real world and hand it on as arguments. */
 const mainFiles = "(^|/)main\\.ts$|-main\\.ts$|^controller/cli/";
 const product = "^(agent|controller|shared)/";
-const adapters = "^shared/adapters/";
+// The embedded broker is an adapter too: it is the one listener of TLS sockets, and only main starts it.
+const adapters = "^shared/adapters/|^controller/broker/embedded-broker\\.ts$";
 const inference = "^shared/inference/";
 
 /** Matches built-in modules by name, with and without `node:`, sub-modules included. */
@@ -163,7 +164,7 @@ const packageRules = [
     from: { path: adapters },
     to: {
       dependencyTypes: ["npm", "npm-dev", "npm-peer"],
-      pathNot: packages("zod", "cborg", "mqtt", "better-sqlite3", "pino"),
+      pathNot: packages("zod", "cborg", "mqtt", "better-sqlite3", "pino", "aedes"),
     },
   },
   {

@@ -8,7 +8,7 @@ import type { ConnectMqtt } from "../shared/ports/mqtt.ts";
 import type { Processes } from "../shared/ports/processes.ts";
 import type { Random } from "../shared/ports/random.ts";
 import type { OpenSqlite } from "../shared/ports/sqlite.ts";
-import type { Identity } from "./enrol.ts";
+import type { Identity } from "./identity.ts";
 import type { AgentStore } from "./state/store.ts";
 
 export interface AgentPorts {

@@ -4,13 +4,7 @@
  */
 import { z } from "zod";
 import { sha256Hex } from "../shared/artifact/hash.ts";
-import {
-  deviceIdSchema,
-  labelsSchema,
-  regionSchema,
-  tenantSchema,
-} from "../shared/artifact/names.ts";
-import { generateKeyPair, publicKeySchema } from "../shared/artifact/signature.ts";
+import { generateKeyPair } from "../shared/artifact/signature.ts";
 import { createSessionLoop } from "../shared/connection.ts";
 import type { Profile } from "../shared/devices/profile.ts";
 import { type ErrorCode, FleetError, isErrorCode, isFleetError } from "../shared/errors.ts";
@@ -25,25 +19,15 @@ import { enrolRequest, enrolResponse } from "../shared/protocol/messages/enrol.t
 import type { PayloadOf } from "../shared/protocol/registry.ts";
 import { claimFilter, topicOf } from "../shared/protocol/topics.ts";
 import type { AgentPorts } from "./context.ts";
+import { type Identity, identityKeySchema, identitySchema } from "./identity.ts";
 import type { AgentStore } from "./state/store.ts";
 import { agentVersion } from "./version.ts";
 
-const keySchema = z.object({ publicKey: publicKeySchema, privateKeyPem: z.string() });
-
-const identitySchema = z.object({
-  tenant: tenantSchema,
-  device: deviceIdSchema,
-  region: regionSchema,
-  labels: labelsSchema,
-  mqttUrl: z.string(),
-  caPem: z.string(),
+const pendingSchema = z.object({
+  claim: claimTokenSchema,
   password: z.string(),
-  key: keySchema,
-  signingKeys: z.array(publicKeySchema).min(1),
+  key: identityKeySchema,
 });
-export type Identity = z.infer<typeof identitySchema>;
-
-const pendingSchema = z.object({ claim: claimTokenSchema, password: z.string(), key: keySchema });
 
 const identityKey = "identity";
 const pendingKey = "enrolment";

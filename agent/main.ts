@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { pinoLog } from "../shared/adapters/pino-log.ts";
+import { executionProviders, onnxruntimeVersion } from "../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../shared/adapters/system-clock.ts";
 import { systemFiles } from "../shared/adapters/system-files.ts";
 import { connectSystemMqtt } from "../shared/adapters/system-mqtt.ts";
@@ -62,7 +63,10 @@ try {
       connectMqtt: connectSystemMqtt,
       processes: systemProcesses(),
       log,
-      inventory: await systemInventory(),
+      inventory: await systemInventory({
+        onnxruntime: onnxruntimeVersion(),
+        providers: executionProviders(),
+      }),
     },
     config,
   );

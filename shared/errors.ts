@@ -20,7 +20,6 @@ const facts = {
   "json-invalid": fact(400, "Send valid JSON within the size limit."),
   "config-invalid": fact(400, "Correct the named settings in the file and start again."),
   unauthorized: fact(401, "Send a valid token: `Authorization: Bearer …`."),
-  forbidden: fact(403, "Use a credential that is allowed to do this."),
   "not-found": fact(404, "Check the name with the matching list command."),
   conflict: fact(409, "Read the current state and decide again."),
   "too-large": fact(413, "Stay below the stated limit."),
@@ -73,7 +72,6 @@ const facts = {
   "claim-used": fact(403, "Make a new token with `fleetfit device claim`; each serves one device."),
   "claim-invalid": fact(403, "Copy the whole token again or make a new one."),
   "device-retired": fact(403, "A retired identity never returns: claim a new token."),
-  "device-quarantined": fact(403, "Two devices share this identity: retire it, claim each anew."),
 
   "signature-invalid": fact(403, "Do not run this file; check the controller's signing key."),
   "manifest-invalid": fact(

@@ -4,10 +4,12 @@
  */
 import { cpus, release, totalmem } from "node:os";
 import systeminformation from "systeminformation";
-import { executionProviders, onnxruntimeVersion } from "../../shared/inference/runtime-facts.ts";
 import type { Inventory } from "./probe.ts";
 
-export async function systemInventory(): Promise<Inventory> {
+/** `runtime` is what the installed onnxruntime says of itself. */
+export async function systemInventory(
+  runtime: Pick<Inventory, "onnxruntime" | "providers">,
+): Promise<Inventory> {
   const battery = await systeminformation.battery();
   const processors = cpus();
   return {
@@ -20,7 +22,6 @@ export async function systemInventory(): Promise<Inventory> {
     battery: battery.hasBattery
       ? { present: true, onMains: battery.acConnected, fraction: battery.percent / 100 }
       : undefined,
-    onnxruntime: onnxruntimeVersion(),
-    providers: executionProviders(),
+    ...runtime,
   };
 }

@@ -26,8 +26,6 @@ export const resumesMax = 3;
 /** mender-client's bound on stored states of one update (context.hpp, 28). */
 export const stepsMax = 28;
 
-export const idle: UpdateProgress = { state: "idle", resumes: 0, steps: 0 };
-
 export interface Step {
   readonly progress: UpdateProgress;
   readonly effect: UpdateEffect;

@@ -1,6 +1,6 @@
 /** One step of a rollout, purely: (state, event) → (state, effects). */
 import { z } from "zod";
-import { nameSchema } from "../../shared/artifact/names.ts";
+import { type Stage, stageSchema } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import {
   type RolloutEffect,
@@ -8,21 +8,6 @@ import {
   type RolloutStatus,
   transitions,
 } from "./transitions.ts";
-
-/** Which devices a stage adds; those of earlier stages are left out. */
-export const stageSelectorSchema = z.discriminatedUnion("by", [
-  z.object({ by: z.literal("per-class"), count: z.int().min(1) }),
-  z.object({ by: z.literal("count"), count: z.int().min(1) }),
-  z.object({ by: z.literal("percent"), percent: z.number().min(0).max(100) }),
-  z.object({ by: z.literal("regions"), regions: z.array(nameSchema).min(1) }),
-  z.object({ by: z.literal("classes"), classes: z.array(nameSchema).min(1) }),
-  z.object({ by: z.literal("devices"), devices: z.array(nameSchema).min(1) }),
-  z.object({ by: z.literal("all") }),
-]);
-export type StageSelector = z.infer<typeof stageSelectorSchema>;
-
-export const stageSchema = z.object({ name: nameSchema, select: stageSelectorSchema });
-export type Stage = z.infer<typeof stageSchema>;
 
 export const rolloutStateSchema = z.object({
   stages: z.array(stageSchema).min(1).max(32),

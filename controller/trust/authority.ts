@@ -7,7 +7,6 @@
  */
 import "reflect-metadata";
 import { createPrivateKey, generateKeyPairSync, webcrypto } from "node:crypto";
-import { isIP } from "node:net";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { z } from "zod";
@@ -26,6 +25,8 @@ export interface Authority {
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const never = new Date("9999-12-31T23:59:59Z");
 const epoch = new Date(0);
+/** IPv4 or IPv6; anything else is a host name. */
+const addressPattern = /^[\d.]+$|:/;
 const keyFileBytesMax = 65_536;
 
 const storedSchema = z.object({
@@ -93,7 +94,7 @@ async function issueServer(
   const authority = new x509.X509Certificate(stored.caPem);
   const signingKey = await importKey(stored.caKeyPem);
   const names = hostNames.map(
-    (name) => ({ type: isIP(name) ? "ip" : "dns", value: name }) as const,
+    (name) => ({ type: addressPattern.test(name) ? "ip" : "dns", value: name }) as const,
   );
   const certificate = await x509.X509CertificateGenerator.create(
     {

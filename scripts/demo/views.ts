@@ -33,7 +33,6 @@ export const jobView = z.object({
   message: z.string(),
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
 });
-export type JobView = z.infer<typeof jobView>;
 
 const scoreView = z.object({ value: z.number(), low: z.number(), high: z.number() });
 export const variantView = z.object({

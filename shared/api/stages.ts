@@ -3,7 +3,7 @@ import { z } from "zod";
 import { nameSchema } from "../artifact/names.ts";
 
 /** Which devices a stage adds; those of earlier stages are left out. */
-export const stageSelectorSchema = z.discriminatedUnion("by", [
+const stageSelectorSchema = z.discriminatedUnion("by", [
   z.object({ by: z.literal("per-class"), count: z.int().min(1) }),
   z.object({ by: z.literal("count"), count: z.int().min(1) }),
   z.object({ by: z.literal("percent"), percent: z.number().min(0).max(100) }),
@@ -12,7 +12,6 @@ export const stageSelectorSchema = z.discriminatedUnion("by", [
   z.object({ by: z.literal("devices"), devices: z.array(nameSchema).min(1) }),
   z.object({ by: z.literal("all") }),
 ]);
-export type StageSelector = z.infer<typeof stageSelectorSchema>;
 
 export const stageSchema = z
   .object({ name: nameSchema, select: stageSelectorSchema })

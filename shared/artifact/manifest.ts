@@ -35,7 +35,6 @@ export const gatesSchema = z.object({
   /** Probability that a healthy release rolls back on this device; split over the gates. */
   alphaDevice: z.number().positive().max(0.1),
 });
-export type Gates = z.infer<typeof gatesSchema>;
 
 export const manifestSchema = z.object({
   schema: z.literal("fleetfit/manifest/1"),

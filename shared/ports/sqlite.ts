@@ -6,8 +6,6 @@
  * transaction survives a power cut.
  */
 
-export type SqliteValue = string | number | bigint | Uint8Array | null;
-
 export interface SqliteStatement {
   readonly reader: boolean;
   run(...parameters: unknown[]): { changes: number; lastInsertRowid: number | bigint };

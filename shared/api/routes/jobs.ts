@@ -16,7 +16,6 @@ export const jobSchema = z
     finishedAtMs: z.int().nullable(),
   })
   .meta({ id: "Job" });
-export type JobAnswer = z.infer<typeof jobSchema>;
 
 const jobParams = z.object({ job: nameSchema });
 

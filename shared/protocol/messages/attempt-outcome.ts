@@ -21,7 +21,6 @@ export const outcomeSchema = z.enum([
   "refused",
   "superseded",
 ]);
-export type Outcome = z.infer<typeof outcomeSchema>;
 
 export const attemptOutcome = defineMessage({
   name: "attempt-outcome",

@@ -1,3 +1,4 @@
+/** Canonical bytes, signatures, bundles and claim tokens. */
 import { describe, expect, it } from "vitest";
 import { type Bundle, decodeBundle, encodeBundle } from "../../../shared/artifact/bundle.ts";
 import { canonicalJson } from "../../../shared/artifact/canonical-json.ts";

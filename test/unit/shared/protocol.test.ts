@@ -1,3 +1,4 @@
+/** Every message of the protocol: recorded bytes still decode, hostile bytes get codes. */
 import { readdirSync, readFileSync } from "node:fs";
 import { encode } from "cborg";
 import { describe, expect, it } from "vitest";
