@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { z } from "zod";
+import type { Evaluation } from "../../shared/api/evaluation.ts";
 import { type Bundle, encodeBundle, modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
 import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
@@ -15,7 +16,6 @@ import { encodeReference } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool } from "../../shared/evaluation/golden-split.ts";
 import type { Recipe } from "../compress/recipe.ts";
 import type { ControllerContext } from "../context.ts";
-import type { Evaluation } from "../models/evaluation.ts";
 import { splitSeed } from "../models/import.ts";
 import type { ModelVersionTable, VariantTable } from "../storage/schema.ts";
 import { type WorkOrder, type WorkResult, workerMessageSchema } from "./worker-protocol.ts";

@@ -1,6 +1,7 @@
 /** Variants of a version as the API shows them. */
+
+import { type Evaluation, evaluationSchema } from "../../shared/api/evaluation.ts";
 import type { ControllerContext } from "../context.ts";
-import { type Evaluation, evaluationSchema } from "./evaluation.ts";
 
 export interface VariantView {
   readonly recipe: string;

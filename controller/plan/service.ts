@@ -1,7 +1,7 @@
 /** Reads facts, lets each class choose, stores the choices with their reasons. */
 import { z } from "zod";
+import { evaluationSchema } from "../../shared/api/evaluation.ts";
 import type { ControllerContext } from "../context.ts";
-import { evaluationSchema } from "../models/evaluation.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { VariantTable } from "../storage/schema.ts";

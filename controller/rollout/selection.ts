@@ -1,5 +1,5 @@
 /** Which devices a stage adds, purely and in a fixed order. */
-import type { StageSelector } from "./machine.ts";
+import type { StageSelector } from "../../shared/api/stages.ts";
 
 export interface Selectable {
   readonly id: string;

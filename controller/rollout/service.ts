@@ -3,6 +3,7 @@
  * the wanted states are stored in one transaction, and then sent.
  */
 import { z } from "zod";
+import type { Stage } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishDesired, raiseDesiredRevision } from "../fleet/desired.ts";
@@ -10,13 +11,7 @@ import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
 import { drawReleaseCounter } from "./counter.ts";
-import {
-  defaultStages,
-  type RolloutState,
-  rolloutStateSchema,
-  type Stage,
-  step,
-} from "./machine.ts";
+import { defaultStages, type RolloutState, rolloutStateSchema, step } from "./machine.ts";
 import { signRelease } from "./release.ts";
 import { type Selectable, selectDevices } from "./selection.ts";
 import { type StageCount, stageVerdict } from "./stage-verdict.ts";

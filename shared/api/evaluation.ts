@@ -2,9 +2,28 @@
 import { z } from "zod";
 
 /** A share between 0 and 1 with its two-sided 95 % interval over n samples. */
-export const scoreSchema = z
+const scoreSchema = z
   .object({ value: z.number(), low: z.number(), high: z.number(), n: z.int().min(0) })
   .meta({ id: "Score" });
+
+/** What the controller measured about a variant; stored as JSON beside it. */
+export const evaluationSchema = z
+  .object({
+    /** `top-1`: share of right answers; `agreement`: likeness to the source's outputs. */
+    metric: z.enum(["top-1", "agreement"]),
+    /** Samples that variants may be chosen on. */
+    selection: scoreSchema,
+    /** Samples that only floors are judged on. */
+    sealed: scoreSchema,
+    /** Against the source, on the selection part: samples that got worse and better. */
+    worse: z.int(),
+    better: z.int(),
+    /** Of the controller's runner, Node and onnxruntime included. */
+    ramPeakBytes: z.int(),
+    loadMs: z.number(),
+  })
+  .meta({ id: "Evaluation" });
+export type Evaluation = z.infer<typeof evaluationSchema>;
 
 export const choiceReasonSchema = z
   .object({

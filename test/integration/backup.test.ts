@@ -14,6 +14,8 @@ import { backupManifestSchema, makeBackup } from "../../controller/backup/backup
 import { restoreBackup } from "../../controller/backup/restore.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { importVersion } from "../../controller/models/import.ts";
+import { drawReleaseCounter, learnReleaseCounter } from "../../controller/rollout/counter.ts";
+import { openDatabase } from "../../controller/storage/database.ts";
 import { realPorts, startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
 
@@ -108,6 +110,23 @@ it("is restored as a controller with the same models, keys and token; rollouts w
     expect(again.ctx.caPem).toBe(controller.ctx.caPem);
   } finally {
     await again.stop();
+  }
+});
+
+it("a restored controller jumps past what its devices report", async () => {
+  const restored = join(folder, "yesterday");
+  await restoreBackup(ports, { from: backup, dataDir: restored });
+  const sqlite = ports.openSqlite(join(restored, "controller.db"));
+  const db = await openDatabase(sqlite, 0);
+  try {
+    expect(await drawReleaseCounter(db, "tiny")).toBe(1);
+    // What a device has accepted since the backup arrives with its first report.
+    await learnReleaseCounter(db, "tiny", 41);
+    expect(await drawReleaseCounter(db, "tiny")).toBe(42);
+    await learnReleaseCounter(db, "tiny", 7);
+    expect(await drawReleaseCounter(db, "tiny")).toBe(43);
+  } finally {
+    await db.destroy();
   }
 });
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { modelInterfaceSchema } from "../../artifact/bundle.ts";
 import { sha256Schema } from "../../artifact/hash.ts";
 import { modelNameSchema, nameSchema } from "../../artifact/names.ts";
-import { choiceReasonSchema, scoreSchema } from "../evaluation.ts";
+import { choiceReasonSchema, evaluationSchema } from "../evaluation.ts";
 import { defineRoute, rawBody } from "../route.ts";
 import { jobSchema } from "./jobs.ts";
 
@@ -40,21 +40,7 @@ export const variantSchema = z
     modelSha256: sha256Schema.nullable(),
     modelBytes: z.int().nullable(),
     opset: z.int().nullable(),
-    evaluation: z
-      .object({
-        /** `top-1`: share of right answers; `agreement`: likeness to the source's outputs. */
-        metric: z.enum(["top-1", "agreement"]),
-        /** Samples that variants may be chosen on. */
-        selection: scoreSchema,
-        /** Samples that only floors are judged on. */
-        sealed: scoreSchema,
-        /** Samples that got worse and better than with the source. */
-        worse: z.int(),
-        better: z.int(),
-        ramPeakBytes: z.int(),
-        loadMs: z.number(),
-      })
-      .nullable(),
+    evaluation: evaluationSchema.nullable(),
     createdAtMs: z.int(),
   })
   .meta({ id: "Variant" });
