@@ -1,5 +1,5 @@
 /** Which devices a stage adds, purely and in a fixed order. */
-import type { StageSelector } from "../../shared/api/stages.ts";
+import type { Stage } from "../../shared/api/stages.ts";
 
 export interface Selectable {
   readonly id: string;
@@ -11,7 +11,7 @@ export interface Selectable {
 
 /** `rest` are the devices that no earlier stage took; `total` counts all that the rollout may reach. */
 export function selectDevices(
-  select: StageSelector,
+  select: Stage["select"],
   rest: readonly Selectable[],
   total: number,
 ): Selectable[] {
