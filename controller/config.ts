@@ -35,7 +35,7 @@ export const controllerConfigSchema = z.object({
   /** Most memory of one compression job, its own process alone. */
   jobMemoryBytesMax: z
     .int()
-    .min(256 * 2 ** 20)
+    .min(64 * 2 ** 20)
     .default(4 * 2 ** 30),
 });
 export type ControllerConfig = z.infer<typeof controllerConfigSchema>;

@@ -34,16 +34,25 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
   let desired: Desired | undefined;
   let current: { id: string; abort: AbortController } | undefined;
   let working: Promise<void> | undefined;
+  let woken = false;
 
+  /** Work that arrives while the worker is on its way out must not wait for the next message. */
   const wake = (): void => {
-    if (working !== undefined || stopping.signal.aborted) return;
-    working = work().finally(() => {
+    woken = true;
+    if (working !== undefined) return;
+    working = workWhileWoken().finally(() => {
       working = undefined;
     });
     working.catch((error: unknown) => {
       context.log.error("the updater failed", { error: String(error) });
       throw error;
     });
+  };
+  const workWhileWoken = async (): Promise<void> => {
+    while (woken && !stopping.signal.aborted) {
+      woken = false;
+      await work();
+    }
   };
   const work = async (): Promise<void> => {
     for (;;) {

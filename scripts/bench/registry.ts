@@ -1,5 +1,6 @@
 /** All benchmarks: a new one is one file and one line here. */
 import type { Benchmark } from "./frame.ts";
+import { killBenchmark } from "./kill.ts";
 import { onnxCodec } from "./onnx-codec.ts";
 
-export const benchmarks: readonly Benchmark[] = [onnxCodec];
+export const benchmarks: readonly Benchmark[] = [onnxCodec, killBenchmark];

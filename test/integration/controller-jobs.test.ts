@@ -134,6 +134,16 @@ it("a job beyond its time is killed and says so", async () => {
   expect(isAlive(processes.pids[0]!)).toBe(false);
 });
 
+it("a job beyond its memory ends and says so", async () => {
+  const { jobs, processes } = await imported({ jobMemoryBytesMax: 64 * 2 ** 20 });
+  const job = await jobs.startCompress(compress);
+  expect(await until(jobs, job.id, "failed", "done")).toMatchObject({
+    status: "failed",
+    error: { code: "job-failed", message: expect.stringMatching(/memory; the limit is 67108864/) },
+  });
+  expect(isAlive(processes.pids[0]!)).toBe(false);
+});
+
 it("a worker that dies is a failed job, not a dead controller", async () => {
   const { jobs, processes } = await imported();
   const job = await jobs.startCompress(compress);
