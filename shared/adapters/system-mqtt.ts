@@ -80,11 +80,13 @@ function connection(client: MqttClient): MqttConnection {
       await client.publishAsync(topic, Buffer.from(payload), { qos, retain: false });
     },
     async subscribe(filter, qos) {
-      const granted = await client.subscribeAsync(filter, { qos });
-      // SUBACK 0x80 is a refusal (MQTT 3.1.1 §3.9.3); mqtt.js hands it through as the QoS.
-      if (granted.some((grant) => (grant.qos as number) >= 0x80)) {
-        throw new FleetError("mqtt-refused", `the broker refused a subscription to ${filter}`);
-      }
+      // mqtt.js rejects on SUBACK 0x80, a refusal (MQTT 3.1.1 §3.9.3), and when the connection is lost.
+      await client.subscribeAsync(filter, { qos }).catch((cause: unknown) => {
+        const message = `no subscription to ${filter}`;
+        throw new FleetError(client.connected ? "mqtt-refused" : "mqtt-unreachable", message, {
+          cause,
+        });
+      });
     },
     onMessage(handler) {
       client.on("message", (topic, payload) => handler(topic, new Uint8Array(payload)));

@@ -1,0 +1,124 @@
+/** The command line against a real controller: what an operator types from the first model on. */
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { stringify } from "yaml";
+import { runCli } from "../../controller/cli/program.ts";
+import type { RunningController } from "../../controller/controller.ts";
+import { decodeClaimToken } from "../../shared/protocol/claim-token.ts";
+import { startTestController, temporaryFolder } from "../helpers/test-controller.ts";
+import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
+
+const { folder, remove } = temporaryFolder();
+const dataDir = join(folder, "data");
+const golden = join(folder, "golden");
+let controller: RunningController;
+
+beforeAll(async () => {
+  controller = await startTestController(dataDir);
+  mkdirSync(golden);
+  for (const [name, bytes] of Object.entries(tinyGolden()))
+    writeFileSync(join(golden, name), bytes);
+  writeFileSync(join(folder, "tiny.onnx"), tinyModelBytes());
+  writeFileSync(join(folder, "tiny.yaml"), stringify(tinyInterface));
+});
+afterAll(async () => {
+  await controller.stop();
+  remove();
+});
+
+async function fleetfit(...args: string[]) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const exitCode = await runCli(args, {
+    out: (text) => out.push(text),
+    err: (text) => err.push(text),
+    interactive: false,
+    env: { FLEETFIT_DATA_DIR: dataDir },
+    run: async () => 1,
+    sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
+  });
+  return { exitCode, out: out.join("\n"), err: err.join("\n") };
+}
+
+const importArgs = (version: string) => [
+  ...["model", "import", join(folder, "tiny.onnx"), "--name", "tiny", "--version", version],
+  ...["--golden", join(golden, "golden.json"), "--interface", join(folder, "tiny.yaml")],
+];
+
+it("imports a model and compresses it", async () => {
+  const imported = await fleetfit(...importArgs("1"));
+  expect(imported).toMatchObject({
+    exitCode: 0,
+    out: expect.stringContaining("fleetfit compress tiny 1"),
+  });
+  expect((await fleetfit("model", "list")).out).toMatch(/tiny/);
+  expect((await fleetfit("model", "show", "tiny")).out).toMatch(/x uint8 \[8,8\].*4 classes/);
+
+  const compressed = await fleetfit("compress", "tiny", "1", "--no-measure");
+  expect(compressed.exitCode).toBe(0);
+  expect(compressed.out).toMatch(/int8-static .*ready/);
+  expect(compressed.err).toMatch(/^compress: /);
+  const again = await fleetfit("compress", "tiny", "1", "--no-measure", "--json");
+  const { variants, choices } = JSON.parse(again.out);
+  expect(variants).toHaveLength(5);
+  expect(choices).toEqual([]);
+});
+
+it("says why nothing can be measured yet", async () => {
+  const { exitCode, err } = await fleetfit("compress", "tiny", "1");
+  expect(exitCode).toBe(1);
+  expect(err).toMatch(/fleetfit: not-found: nothing to measure for tiny 1/);
+});
+
+it("writes a claim token that only its owner may read, and never shows it beside", async () => {
+  const path = join(folder, "camera.claim");
+  const args = [
+    "device",
+    "claim",
+    "--region",
+    "eu-west",
+    "--device",
+    "camera-1",
+    "--label",
+    "role=lab",
+  ];
+  const { exitCode, out } = await fleetfit(...args, "--out", path, "--json");
+  expect(exitCode).toBe(0);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  const token = readFileSync(path, "utf8");
+  expect(decodeClaimToken(token).mqttUrl).toBe(controller.mqttUrl);
+  expect(out).not.toContain(token.trim());
+  const unknown = await fleetfit("device", "claim", "--region", "nowhere");
+  expect(unknown).toMatchObject({ exitCode: 1, err: expect.stringContaining("not-found") });
+});
+
+it("explains settings", async () => {
+  expect((await fleetfit("recipe", "show", "int8-static")).out).toMatch(/quantize-static/);
+  expect((await fleetfit("recipe", "show", "nothing")).err).toMatch(/recipe-unknown/);
+  expect((await fleetfit("class", "list")).out).toMatch(/x86-vnni/);
+  const edited = join(folder, "classes.yaml");
+  writeFileSync(edited, "classes:\n  - name: UPPER\n");
+  const checked = await fleetfit("class", "check", "--file", edited);
+  expect(checked).toMatchObject({ exitCode: 1, err: expect.stringMatching(/config-invalid.*/) });
+});
+
+it.each([
+  ["device", "list"],
+  ["model", "list"],
+  ["recipe", "list"],
+  ["class", "list"],
+  ["rollout", "list"],
+  ["job", "list"],
+])("%s list prints JSON when asked", async (noun, verb) => {
+  const { exitCode, out } = await fleetfit(noun, verb, "--json");
+  expect(exitCode).toBe(0);
+  const [rows] = Object.values(JSON.parse(out));
+  expect(Array.isArray(rows)).toBe(true);
+});
+
+it("refuses a rollout that nothing was chosen for", async () => {
+  const { exitCode, err } = await fleetfit("rollout", "start", "tiny", "1");
+  expect(exitCode).toBe(1);
+  expect(err).toMatch(/^fleetfit: (conflict|not-found): /);
+});
