@@ -6,9 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { listDevices, retireDevice } from "../../controller/fleet/devices.ts";
+import { enrolDevice } from "../../controller/fleet/enrol.ts";
+import { createClaim } from "../../controller/trust/claims.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
 import { generateKeyPair } from "../../shared/artifact/signature.ts";
 import type { Files } from "../../shared/ports/files.ts";
+import { samplePayloads } from "../helpers/sample-payloads.ts";
 import {
   changedManifest,
   claimFor,
@@ -206,5 +209,30 @@ describe("a claim token", () => {
     const row = (await listDevices(controller.ctx)).find(({ id }) => id === "old");
     expect(row).toMatchObject({ standing: "retired", online: false });
     await expect(claimFor(controller.ctx, "old")).rejects.toMatchObject({ code: "conflict" });
+    // The same key with a fresh claim is known as well.
+    const { publicKeyJson } = await controller.ctx.db
+      .selectFrom("devices")
+      .select("publicKeyJson")
+      .where("id", "=", "old")
+      .executeTakeFirstOrThrow();
+    const { id } = await createClaim(controller.ctx, { region: "eu-west", labels: {} });
+    const answer = await enrolDevice(controller.ctx, id, {
+      ...samplePayloads["enrol-request"],
+      publicKey: JSON.parse(publicKeyJson),
+    });
+    expect(answer).toMatchObject({ accepted: false, code: "device-retired" });
+    // Its old credential is dead at the broker.
+    await expect(
+      controller.ctx.connectMqtt({
+        url: controller.mqttUrl,
+        caPem: controller.ctx.caPem,
+        clientId: "old",
+        username: "device:old",
+        password: "whatever",
+        cleanSession: true,
+        keepaliveSeconds: 30,
+        connectTimeoutMs: 5_000,
+      }),
+    ).rejects.toMatchObject({ code: "mqtt-refused" });
   });
 });
