@@ -170,9 +170,7 @@ export const onMeasurement: OutboxHandler<"measurement"> = async (
     .where("version", "=", row.version)
     .where("status", "=", "wanted")
     .execute();
+  if (left.length === 0) await chooseForClasses(ctx, trx, row);
   await raiseDesiredRevision(trx, [device]);
-  return async () => {
-    if (left.length === 0) await chooseForClasses(ctx, row);
-    await publishDesired(ctx, [device]);
-  };
+  return () => publishDesired(ctx, [device]);
 };

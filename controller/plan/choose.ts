@@ -4,6 +4,7 @@
  *
  * Invariant: nothing is chosen that was not measured on a device of the class.
  */
+import { parityGate } from "../../shared/evaluation/gates.ts";
 import { mcnemarExact } from "../../shared/statistics/binomial.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 
@@ -19,12 +20,28 @@ export interface MeasuredVariant {
   readonly worse: number;
   readonly better: number;
   /** Facts from a device of the class; null when none measured it. */
-  readonly measured: {
-    readonly latencyP50Ms: number;
-    readonly ramPeakBytes: number;
-    readonly degraded: boolean;
-    readonly emulated: boolean;
-  } | null;
+  readonly measured: MeasuredFacts | null;
+  /** Why the newest try of a device came to nothing; null when there was none. */
+  readonly measurementFailure: string | null;
+}
+
+/** What one device found out in one measurement; null where it has no such fact. */
+export interface MeasuredFacts {
+  readonly device: string;
+  readonly latencyP50Ms: number;
+  readonly ramPeakBytes: number | null;
+  /** On the device's own shard: the same file may compute something else on another CPU. */
+  readonly metric: { readonly value: number; readonly high: number; readonly n: number } | null;
+  /** Answers of its shard that differ from the controller's for the same file. */
+  readonly parity: { readonly flips: number; readonly n: number } | null;
+  readonly degraded: boolean;
+  readonly emulated: boolean;
+}
+
+/** The rule by which a device's trial judges parity: what it would refuse is not chosen. */
+export interface ParityRule {
+  readonly flipFractionMax: number;
+  readonly alpha: number;
 }
 
 export interface Reason {
@@ -47,8 +64,15 @@ const worseAlpha = 0.001;
  */
 const latencyTieRatio = 1.1;
 
-export function choose(deviceClass: DeviceClass, variants: readonly MeasuredVariant[]): Choice {
-  const refusals = variants.map((variant) => ({ variant, why: refusal(deviceClass, variant) }));
+export function choose(
+  deviceClass: DeviceClass,
+  variants: readonly MeasuredVariant[],
+  parity: ParityRule,
+): Choice {
+  const refusals = variants.map((variant) => ({
+    variant,
+    why: refusal(deviceClass, variant) ?? refusalOnDevice(deviceClass, variant, parity),
+  }));
   const fitting = refusals.filter(({ why }) => why === undefined).map(({ variant }) => variant);
   const winner = best(deviceClass, fitting);
   const emulated = winner?.measured?.emulated === true;
@@ -61,7 +85,7 @@ export function choose(deviceClass: DeviceClass, variants: readonly MeasuredVari
   return { winner, emulated, reasons };
 }
 
-/** Why a variant cannot be chosen at all. */
+/** Why a variant cannot be chosen, by what the controller knows of it. */
 function refusal(deviceClass: DeviceClass, variant: MeasuredVariant): string | undefined {
   const { budget } = deviceClass;
   const bytes = variant.modelBytes ?? 0;
@@ -78,12 +102,33 @@ function refusal(deviceClass: DeviceClass, variant: MeasuredVariant): string | u
   if (p <= worseAlpha) {
     return `it is worse than its source: ${variant.worse} samples got worse and ${variant.better} better (p = ${p.toExponential(1)})`;
   }
-  if (variant.measured === null) return "no device of the class measured it";
-  const { latencyP50Ms, ramPeakBytes } = variant.measured;
-  if (budget.latencyMsMax !== undefined && latencyP50Ms > budget.latencyMsMax) {
-    return `its p50 of ${latencyP50Ms.toFixed(3)} ms is over the class's ${budget.latencyMsMax} ms`;
+  return undefined;
+}
+
+/** Why a variant cannot be chosen, by what a device of the class measured. */
+function refusalOnDevice(
+  { budget }: DeviceClass,
+  { measured, measurementFailure }: MeasuredVariant,
+  rule: ParityRule,
+): string | undefined {
+  if (measured === null) {
+    return measurementFailure === null
+      ? "no device of the class measured it"
+      : `no device of the class could measure it: ${measurementFailure}`;
   }
-  if (budget.ramPeakBytesMax !== undefined && ramPeakBytes > budget.ramPeakBytesMax) {
+  const { device, latencyP50Ms, ramPeakBytes, metric, parity } = measured;
+  if (metric !== null && metric.high < budget.metricFloor) {
+    return `its accuracy of ${percent(metric.value)} on ${device} (${metric.n} samples) is below the class's floor of ${percent(budget.metricFloor)}`;
+  }
+  if (parity !== null && parityGate({ ...parity, ...rule }).verdict === "fail") {
+    return `${device} computes something else with the same file: ${parity.flips} of ${parity.n} answers differ from the controller's`;
+  }
+  if (budget.latencyMsMax !== undefined && latencyP50Ms > budget.latencyMsMax) {
+    return `its p50 of ${latencyP50Ms.toFixed(3)} ms is over the class's ${budget.latencyMsMax} ms${whenMeasured(measured)}`;
+  }
+  if (budget.ramPeakBytesMax === undefined) return undefined;
+  if (ramPeakBytes === null) return `${device} did not measure its memory, which the class limits`;
+  if (ramPeakBytes > budget.ramPeakBytesMax) {
     return `its peak memory of ${ramPeakBytes} bytes is over the class's ${budget.ramPeakBytesMax}`;
   }
   return undefined;
@@ -118,7 +163,7 @@ function won(deviceClass: DeviceClass, variant: MeasuredVariant): string {
     deviceClass.objective === "latency"
       ? "; latencies within 10 % count as equal, then the smaller file wins"
       : "";
-  return `best by ${deviceClass.objective}: ${facts}${tie}${whereMeasured(variant)}`;
+  return `best by ${deviceClass.objective}: ${facts}${tie}${whenMeasured(variant.measured)}${whereMeasured(variant)}`;
 }
 
 function lost(
@@ -134,8 +179,14 @@ function lost(
     case "accuracy":
       return `its accuracy of ${percent(metricOf(variant))} is not the best: ${against} ${percent(metricOf(winner))}`;
     case "latency":
-      return `its p50 of ${latencyOf(variant).toFixed(3)} ms with ${variant.modelBytes} bytes: ${against} ${latencyOf(winner).toFixed(3)} ms with ${winner.modelBytes}${variant.measured?.degraded === true ? "; the machine was busy while it was measured" : ""}`;
+      return `its p50 of ${latencyOf(variant).toFixed(3)} ms with ${variant.modelBytes} bytes: ${against} ${latencyOf(winner).toFixed(3)} ms with ${winner.modelBytes}${whenMeasured(variant.measured)}`;
   }
+}
+
+function whenMeasured(measured: MeasuredFacts | null): string {
+  return measured?.degraded === true
+    ? "; the machine was busy while it was measured, so its latency is uncertain"
+    : "";
 }
 
 function whereMeasured(variant: MeasuredVariant): string {

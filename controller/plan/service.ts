@@ -1,13 +1,16 @@
 /** Reads facts, lets each class choose, stores the choices with their reasons. */
 import { z } from "zod";
 import { evaluationSchema } from "../../shared/api/evaluation.ts";
+import { alphaPerGate } from "../../shared/evaluation/gates.ts";
 import type { ControllerContext } from "../context.ts";
+import { parityFlipFractionMax } from "../rollout/release.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { VariantTable } from "../storage/schema.ts";
-import { choose, type MeasuredVariant } from "./choose.ts";
+import { choose, type MeasuredFacts, type MeasuredVariant } from "./choose.ts";
 
 const reasonsSchema = z.array(z.object({ recipe: z.string(), won: z.boolean(), why: z.string() }));
+const failureSchema = z.object({ code: z.string(), why: z.string() });
 
 export interface ChoiceView {
   readonly deviceClass: string;
@@ -23,52 +26,58 @@ interface Version {
   readonly version: string;
 }
 
-/** One choice per class that measured something; earlier choices of the version are replaced. */
+/**
+ * One choice per class that measured something; earlier choices of the version are replaced. Runs in
+ * the caller's transaction, so that the last fact of a version and what it decides are stored together.
+ */
 export async function chooseForClasses(
-  ctx: ControllerContext,
+  ctx: Pick<ControllerContext, "clock" | "config" | "fleet">,
+  trx: Database,
   { model, version }: Version,
 ): Promise<void> {
   const nowMs = ctx.clock.wallMs();
-  await ctx.db.transaction().execute(async (trx) => {
-    const variants = await trx
-      .selectFrom("variants")
-      .selectAll()
-      .where("model", "=", model)
-      .where("version", "=", version)
-      .orderBy("recipe")
+  const parity = {
+    flipFractionMax: parityFlipFractionMax,
+    alpha: alphaPerGate(ctx.config.alphaDevice),
+  };
+  const variants = await trx
+    .selectFrom("variants")
+    .selectAll()
+    .where("model", "=", model)
+    .where("version", "=", version)
+    .orderBy("recipe")
+    .execute();
+  for (const deviceClass of ctx.fleet.classes) {
+    const measured: MeasuredVariant[] = [];
+    for (const variant of variants)
+      measured.push(await measuredVariant(trx, deviceClass.name, variant));
+    if (measured.every((each) => each.measured === null && each.measurementFailure === null))
+      continue;
+    const choice = choose(deviceClass, measured, parity);
+    const values = {
+      bundleSha256: choice.winner?.bundleSha256 ?? null,
+      recipe: choice.winner?.recipe ?? null,
+      reasonsJson: JSON.stringify(choice.reasons),
+      emulated: choice.emulated ? 1 : 0,
+      createdAtMs: nowMs,
+    };
+    await trx
+      .insertInto("choices")
+      .values({ model, version, deviceClass: deviceClass.name, ...values })
+      .onConflict((conflict) =>
+        conflict.columns(["model", "version", "deviceClass"]).doUpdateSet(values),
+      )
       .execute();
-    for (const deviceClass of ctx.fleet.classes) {
-      const measured: MeasuredVariant[] = [];
-      for (const variant of variants)
-        measured.push(await measuredVariant(trx, deviceClass.name, variant));
-      if (measured.every((variant) => variant.measured === null)) continue;
-      const choice = choose(deviceClass, measured);
-      const values = {
-        bundleSha256: choice.winner?.bundleSha256 ?? null,
-        recipe: choice.winner?.recipe ?? null,
-        reasonsJson: JSON.stringify(choice.reasons),
-        emulated: choice.emulated ? 1 : 0,
-        createdAtMs: nowMs,
-      };
-      await trx
-        .insertInto("choices")
-        .values({ model, version, deviceClass: deviceClass.name, ...values })
-        .onConflict((conflict) =>
-          conflict.columns(["model", "version", "deviceClass"]).doUpdateSet(values),
-        )
-        .execute();
-      await recordEvent(trx, {
-        atMs: nowMs,
-        kind: "variant-chosen",
-        subject: deviceClass.name,
-        message: `${model} ${version}: ${choice.winner?.recipe ?? "no variant fits"}`,
-        data: choice.reasons,
-      });
-    }
-  });
+    await recordEvent(trx, {
+      atMs: nowMs,
+      kind: "variant-chosen",
+      subject: deviceClass.name,
+      message: `${model} ${version}: ${choice.winner?.recipe ?? "no variant fits"}`,
+      data: choice.reasons,
+    });
+  }
 }
 
-/** The newest facts of devices of the class, steady ones before those of a busy machine. */
 async function measuredVariant(
   trx: Database,
   deviceClass: string,
@@ -78,18 +87,6 @@ async function measuredVariant(
     variant.evaluationJson === null
       ? null
       : evaluationSchema.parse(JSON.parse(variant.evaluationJson));
-  const facts = await trx
-    .selectFrom("facts")
-    .innerJoin("devices", "devices.id", "facts.device")
-    .select(["facts.metric", "facts.value", "facts.degraded", "facts.emulated"])
-    .where("facts.bundleSha256", "=", variant.bundleSha256 ?? "")
-    .where("devices.deviceClass", "=", deviceClass)
-    .orderBy("facts.id", "desc")
-    .execute();
-  const newest = (metric: string) =>
-    facts.find((fact) => fact.metric === metric && fact.degraded === 0) ??
-    facts.find((fact) => fact.metric === metric);
-  const latency = newest("latency-p50-ms");
   return {
     recipe: variant.recipe,
     bundleSha256: variant.bundleSha256,
@@ -99,16 +96,72 @@ async function measuredVariant(
     metric: evaluation === null ? null : evaluation.sealed,
     worse: evaluation?.worse ?? 0,
     better: evaluation?.better ?? 0,
-    measured:
-      latency === undefined
-        ? null
-        : {
-            latencyP50Ms: latency.value,
-            ramPeakBytes: newest("ram-peak-bytes")?.value ?? 0,
-            degraded: latency.degraded === 1,
-            emulated: latency.emulated === 1,
-          },
+    measured: await bestFacts(trx, deviceClass, variant.bundleSha256 ?? ""),
+    measurementFailure: await newestFailure(trx, deviceClass, variant.bundleSha256 ?? ""),
   };
+}
+
+/**
+ * The facts of one measurement by a device of the class, never mixed from several: real hardware before
+ * emulated, a steady machine before a busy one, then the newest.
+ */
+async function bestFacts(
+  trx: Database,
+  deviceClass: string,
+  bundleSha256: string,
+): Promise<MeasuredFacts | null> {
+  const facts = await trx
+    .selectFrom("facts")
+    .innerJoin("devices", "devices.id", "facts.device")
+    .selectAll("facts")
+    .where("facts.bundleSha256", "=", bundleSha256)
+    .where("devices.deviceClass", "=", deviceClass)
+    .orderBy("facts.emulated")
+    .orderBy("facts.degraded")
+    .orderBy("facts.measuredAtMs", "desc")
+    .orderBy("facts.id", "desc")
+    .execute();
+  const latency = facts.find(({ metric }) => metric === "latency-p50-ms");
+  if (latency === undefined) return null;
+  const sameTime = (metric: string) =>
+    facts.find(
+      (fact) =>
+        fact.metric === metric &&
+        fact.device === latency.device &&
+        fact.measuredAtMs === latency.measuredAtMs,
+    );
+  const metric = sameTime("golden-metric");
+  const flips = sameTime("parity-flips");
+  return {
+    device: latency.device,
+    latencyP50Ms: latency.value,
+    ramPeakBytes: sameTime("ram-peak-bytes")?.value ?? null,
+    metric:
+      metric === undefined
+        ? null
+        : { value: metric.value, high: metric.high ?? metric.value, n: metric.n },
+    parity: flips === undefined ? null : { flips: flips.value, n: flips.n },
+    degraded: latency.degraded === 1,
+    emulated: latency.emulated === 1,
+  };
+}
+
+async function newestFailure(
+  trx: Database,
+  deviceClass: string,
+  bundleSha256: string,
+): Promise<string | null> {
+  const row = await trx
+    .selectFrom("measurements")
+    .select("failureJson")
+    .where("bundleSha256", "=", bundleSha256)
+    .where("deviceClass", "=", deviceClass)
+    .where("status", "=", "failed")
+    .orderBy("finishedAtMs", "desc")
+    .executeTakeFirst();
+  if (row === undefined || row.failureJson === null) return null;
+  const { code, why } = failureSchema.parse(JSON.parse(row.failureJson));
+  return `${code}: ${why}`;
 }
 
 export async function listChoices(

@@ -13,7 +13,7 @@ const agentMin = "0.1.0";
 /** Reference §3.7: a device rolls back on latency only above this ratio. */
 const latencyRatioMax = 1.1;
 /** Reference §2.1, gate 0. */
-const parityFlipFractionMax = 0.005;
+export const parityFlipFractionMax = 0.005;
 
 export interface ReleaseTarget {
   readonly device: string;

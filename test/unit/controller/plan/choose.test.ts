@@ -1,7 +1,11 @@
 /** The choice of a variant for a class: every way to lose, every objective, and what emulation says. */
 import { describe, expect, it } from "vitest";
 import type { DeviceClass } from "../../../../controller/fleet/classes.ts";
-import { choose, type MeasuredVariant } from "../../../../controller/plan/choose.ts";
+import {
+  choose,
+  type MeasuredFacts,
+  type MeasuredVariant,
+} from "../../../../controller/plan/choose.ts";
 
 function deviceClass(change: Partial<DeviceClass> = {}): DeviceClass {
   return {
@@ -25,17 +29,29 @@ function variant(recipe: string, change: Partial<MeasuredVariant> = {}): Measure
     metric: { value: 0.95, high: 0.96 },
     worse: 0,
     better: 0,
-    measured: { latencyP50Ms: 1, ramPeakBytes: 1000, degraded: false, emulated: false },
+    ...measured({}),
+    measurementFailure: null,
     ...change,
   };
 }
 
-const measured = (change: Partial<NonNullable<MeasuredVariant["measured"]>>) => ({
-  measured: { latencyP50Ms: 1, ramPeakBytes: 1000, degraded: false, emulated: false, ...change },
+const measured = (change: Partial<MeasuredFacts>): { measured: MeasuredFacts } => ({
+  measured: {
+    device: "gateway-1",
+    latencyP50Ms: 1,
+    ramPeakBytes: 1000,
+    metric: { value: 0.95, high: 0.97, n: 500 },
+    parity: { flips: 0, n: 500 },
+    degraded: false,
+    emulated: false,
+    ...change,
+  },
 });
 
+const rule = { flipFractionMax: 0.005, alpha: 0.001 / 3 };
+
 const winnerOf = (of: DeviceClass, ...variants: MeasuredVariant[]) =>
-  choose(of, variants).winner?.recipe;
+  choose(of, variants, rule).winner?.recipe;
 
 describe("a variant that cannot be chosen", () => {
   const cases: readonly [string, DeviceClass, Partial<MeasuredVariant>, RegExp][] = [
@@ -62,6 +78,36 @@ describe("a variant that cannot be chosen", () => {
     ["one that lost accuracy", deviceClass(), { worse: 40, better: 2 }, /40 samples got worse/],
     ["an unmeasured one", deviceClass(), { measured: null }, /no device of the class measured it/],
     [
+      "one that no device could run",
+      deviceClass(),
+      { measured: null, measurementFailure: "runner-crashed: out of memory" },
+      /could measure it: runner-crashed: out of memory/,
+    ],
+    [
+      "one below the floor on the device alone",
+      deviceClass({ budget: { metricFloor: 0.9 } }),
+      measured({ metric: { value: 0.8, high: 0.84, n: 500 } }),
+      /80\.00 % on gateway-1 \(500 samples\) is below the class's floor of 90\.00 %/,
+    ],
+    [
+      "one that computes something else there",
+      deviceClass(),
+      measured({ parity: { flips: 40, n: 500 } }),
+      /gateway-1 computes something else with the same file: 40 of 500/,
+    ],
+    [
+      "one whose limited memory nobody measured",
+      deviceClass({ budget: { metricFloor: 0, ramPeakBytesMax: 10 } }),
+      measured({ ramPeakBytes: null }),
+      /gateway-1 did not measure its memory/,
+    ],
+    [
+      "a slow one on a busy machine",
+      deviceClass({ budget: { metricFloor: 0, latencyMsMax: 0.5 } }),
+      measured({ degraded: true }),
+      /over the class's 0\.5 ms; the machine was busy/,
+    ],
+    [
       "a slow one",
       deviceClass({ budget: { metricFloor: 0, latencyMsMax: 0.5 } }),
       {},
@@ -75,7 +121,7 @@ describe("a variant that cannot be chosen", () => {
     ],
   ];
   it.each(cases)("%s is told why", (_, of, change, why) => {
-    const { winner, reasons } = choose(of, [variant("int8", change)]);
+    const { winner, reasons } = choose(of, [variant("int8", change)], rule);
     expect(winner).toBeUndefined();
     expect(reasons).toEqual([{ recipe: "int8", won: false, why: expect.stringMatching(why) }]);
   });
@@ -84,14 +130,22 @@ describe("a variant that cannot be chosen", () => {
     const of = deviceClass({ budget: { metricFloor: 0.96 } });
     expect(winnerOf(of, variant("int8"))).toBe("int8");
   });
+
+  it("keeps one with as many other answers as chance allows", () => {
+    const few = measured({ parity: { flips: 4, n: 500 } });
+    expect(winnerOf(deviceClass(), variant("int8", few))).toBe("int8");
+  });
+
+  it("keeps one that a device without labels measured, and one without a memory limit", () => {
+    const bare = measured({ metric: null, parity: null, ramPeakBytes: null });
+    expect(winnerOf(deviceClass(), variant("int8", bare))).toBe("int8");
+  });
 });
 
 describe("objectives", () => {
   it("size takes the smallest file and says by how much the others lost", () => {
-    const { winner, reasons } = choose(deviceClass(), [
-      variant("fp32", { modelBytes: 4000 }),
-      variant("int8", { modelBytes: 1000 }),
-    ]);
+    const variants = [variant("fp32", { modelBytes: 4000 }), variant("int8", { modelBytes: 1000 })];
+    const { winner, reasons } = choose(deviceClass(), variants, rule);
     expect(winner?.recipe).toBe("int8");
     expect(reasons[0]).toMatchObject({ won: false, why: expect.stringMatching(/4000.*1000/) });
     expect(reasons[1]?.won).toBe(true);
@@ -118,6 +172,7 @@ describe("objectives", () => {
     const steady = variant("int8", measured({ latencyP50Ms: 1 }));
     expect(winnerOf(of, busy, steady)).toBe("int8");
     expect(winnerOf(of, busy)).toBe("fp16");
+    expect(choose(of, [busy], rule).reasons[0]?.why).toMatch(/the machine was busy/);
   });
 
   it("falls back on the name, so that the order of rows decides nothing", () => {
@@ -127,7 +182,7 @@ describe("objectives", () => {
 });
 
 it("says when the choice rests on an emulated device", () => {
-  const choice = choose(deviceClass(), [variant("int8", measured({ emulated: true }))]);
+  const choice = choose(deviceClass(), [variant("int8", measured({ emulated: true }))], rule);
   expect(choice.emulated).toBe(true);
   expect(choice.reasons[0]?.why).toMatch(/emulated device: a fact about the machine/);
 });
