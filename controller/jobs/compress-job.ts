@@ -137,8 +137,8 @@ function superviseWorker(
     job.signal.addEventListener("abort", abort);
     if (job.signal.aborted) abort();
     child.onMessage((raw) => {
-      const message = workerMessageSchema.parse(raw);
       storing = storing.then(async () => {
+        const message = workerMessageSchema.parse(raw);
         if (message.kind === "progress") await job.onProgress(message.fraction, message.message);
         else if (message.kind === "result") await onResult(message.result);
         else if (message.kind === "done") done = true;

@@ -1,14 +1,23 @@
 /**
  * Jobs in the database, one at a time, each in a child process that may be killed. A job that a
  * restart interrupted is run again: its results are named by content, so doing them twice is harmless.
+ *
+ * Invariant: no job is started for ever. A clean stop puts it back in the queue; one that is found
+ * running was cut off, and after a few of those it may be what brings this machine down.
  */
 import { z } from "zod";
 import { FleetError, isErrorCode } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
+import type { Database } from "../storage/database.ts";
+import { recordEvent } from "../storage/events/repository.ts";
 import type { JobTable } from "../storage/schema.ts";
 import { type CompressInput, compressInputSchema, runCompress } from "./compress-job.ts";
 
 const idBytes = 6;
+/** Times that a job may be found cut off: two for bad luck, the third is its own doing. */
+const cutOffsMax = 3;
+/** Kind of the event that counts them. */
+const cutOffKind = "job-cut-off";
 const errorSchema = z.object({ code: z.string(), message: z.string() });
 
 export interface JobView {
@@ -75,11 +84,7 @@ export function createJobs(ctx: ControllerContext): Jobs {
       return job;
     },
     async start() {
-      await ctx.db
-        .updateTable("jobs")
-        .set({ status: "queued", message: "runs again after a restart" })
-        .where("status", "=", "running")
-        .execute();
+      await ctx.db.transaction().execute((trx) => queueCutOffJobs(ctx, trx));
       worker.wake();
     },
     stop: worker.stop,
@@ -91,7 +96,7 @@ interface Worker {
   readonly wake: () => void;
   /** False when it is not at this job. */
   readonly cancel: (id: string) => boolean;
-  /** Kills what runs; the job stays `running` and is taken up by the next start. */
+  /** Kills what runs and puts the job back in the queue, for the next start. */
   readonly stop: () => Promise<void>;
 }
 
@@ -99,30 +104,36 @@ function createWorker(ctx: ControllerContext): Worker {
   const stopping = new AbortController();
   let current: { id: string; abort: AbortController } | undefined;
   let working: Promise<void> | undefined;
+  // Set by each wake: a job that is queued while the last look finds nothing is not left lying.
+  let wanted = false;
 
   const runOne = async (job: JobTable): Promise<void> => {
     const abort = new AbortController();
     current = { id: job.id, abort };
     try {
-      const ending = await runJob(ctx, job, { cancelled: abort.signal, stopped: stopping.signal });
-      if (ending !== undefined) await save(ctx, job.id, ending);
+      const signals = { cancelled: abort.signal, stopped: stopping.signal };
+      await save(ctx, job.id, await runJob(ctx, job, signals));
     } finally {
       current = undefined;
     }
   };
   const drain = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
+    while (wanted && !stopping.signal.aborted) {
+      wanted = false;
       const next = await takeNext(ctx);
-      if (next === undefined) return;
+      if (next === undefined) continue;
+      wanted = true;
       await runOne(next);
     }
   };
   const wake = (): void => {
+    wanted = true;
     if (working !== undefined || stopping.signal.aborted) return;
     working = drain()
       .catch((error: unknown) => ctx.log.error("jobs stand still", { error: String(error) }))
-      .finally(() => {
+      .then(() => {
         working = undefined;
+        if (wanted) wake();
       });
   };
   return {
@@ -163,12 +174,45 @@ function takeNext(ctx: ControllerContext): Promise<JobTable | undefined> {
   });
 }
 
-/** What to store about its end; nothing when the program stops, so that it is run again. */
+/** Jobs that are marked as running when nothing can run: queued again, or given up. */
+async function queueCutOffJobs(ctx: ControllerContext, trx: Database): Promise<void> {
+  const atMs = ctx.clock.wallMs();
+  const cutOff = await trx
+    .selectFrom("jobs")
+    .select("id")
+    .where("status", "=", "running")
+    .execute();
+  for (const { id } of cutOff) {
+    const message = "the controller ended while it ran";
+    await recordEvent(trx, { atMs, kind: cutOffKind, subject: id, message });
+    const events = await trx
+      .selectFrom("events")
+      .select("id")
+      .where("kind", "=", cutOffKind)
+      .where("subject", "=", id)
+      .execute();
+    await trx
+      .updateTable("jobs")
+      .set(events.length < cutOffsMax ? again : givenUp(atMs, events.length))
+      .where("id", "=", id)
+      .execute();
+  }
+}
+
+const again = { status: "queued", message: "runs again after a restart" };
+
+function givenUp(finishedAtMs: number, times: number): Partial<JobTable> {
+  const why = `the controller ended ${times} times while it ran, so it is not tried again; free memory or leave out recipes`;
+  const error = new FleetError("job-failed", why);
+  return { ...endingOf(error, false), finishedAtMs };
+}
+
+/** What to store about its end; back in the queue when the program stops. */
 async function runJob(
   ctx: ControllerContext,
   job: JobTable,
   signals: { cancelled: AbortSignal; stopped: AbortSignal },
-): Promise<Partial<JobTable> | undefined> {
+): Promise<Partial<JobTable>> {
   try {
     const input = compressInputSchema.parse(JSON.parse(job.inputJson));
     const signal = AbortSignal.any([signals.cancelled, signals.stopped]);
@@ -178,7 +222,7 @@ async function runJob(
     const finishedAtMs = ctx.clock.wallMs();
     return { status: "done", progressFraction: 1, message: "done", finishedAtMs };
   } catch (error) {
-    if (signals.stopped.aborted) return undefined;
+    if (signals.stopped.aborted) return again;
     return { ...endingOf(error, signals.cancelled.aborted), finishedAtMs: ctx.clock.wallMs() };
   }
 }

@@ -4,6 +4,7 @@ import type { ControllerConfig } from "../../controller/config.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { createJobs, type Jobs } from "../../controller/jobs/queue.ts";
 import { importVersion } from "../../controller/models/import.ts";
+import type { Database } from "../../controller/storage/database.ts";
 import type { Processes } from "../../shared/ports/processes.ts";
 import { realPorts, startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
@@ -90,7 +91,7 @@ it("a job that a stop cut off runs again, and makes the same bundles", async () 
   const job = await jobs.startCompress(compress);
   await until(jobs, job.id, "running");
   await jobs.stop();
-  expect((await jobs.get(job.id)).status).toBe("running");
+  expect((await jobs.get(job.id)).status).toBe("queued");
   await stop(controller);
 
   const again = await startTestController(dataDir);
@@ -111,6 +112,56 @@ it("a job that a stop cut off runs again, and makes the same bundles", async () 
   expect((await until(later, repeat.id, "done", "failed")).status).toBe("done");
   expect(await bundles()).toEqual(made);
 });
+
+it("a job that was cut off again and again is given up, one that was cut off twice is not", async () => {
+  const { controller, jobs } = await imported();
+  const { db } = controller.ctx;
+  const cutOff = (id: string) =>
+    db.updateTable("jobs").set({ status: "running" }).where("id", "=", id).execute();
+  const order = { ...compress, recipes: ["fp32-clean"] };
+  const { id } = await jobs.startCompress(order);
+  await until(jobs, id, "done");
+  for (const ending of ["done", "done", "failed"]) {
+    await cutOff(id);
+    const later = createJobs(controller.ctx);
+    ends.push(() => later.stop());
+    await later.start();
+    expect((await until(later, id, "done", "failed")).status).toBe(ending);
+  }
+  expect((await jobs.get(id)).error).toEqual({
+    code: "job-failed",
+    message: expect.stringMatching(/ended 3 times while it ran/),
+  });
+});
+
+it("a job that is queued while the worker sees an empty queue is not left lying", async () => {
+  const { controller } = await imported();
+  const { ctx } = controller;
+  const jobs = createJobs({ ...ctx, db: lateAnswers(ctx.db, 200) });
+  ends.push(() => jobs.stop());
+  const order = { ...compress, recipes: ["fp32-clean"] };
+  await until(jobs, (await jobs.startCompress(order)).id, "done");
+  // The worker has looked again by now and found nothing, but does not know it yet.
+  await until(jobs, (await jobs.startCompress(order)).id, "done");
+}, 20_000);
+
+/** A database whose transactions answer some time after they have ended, as over a network. */
+function lateAnswers(db: Database, delayMs: number): Database {
+  const late: Pick<ReturnType<Database["transaction"]>, "execute"> = {
+    async execute(work) {
+      const result = await db.transaction().execute(work);
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      return result;
+    },
+  };
+  return new Proxy(db, {
+    get(target, key) {
+      if (key === "transaction") return () => late;
+      const value: unknown = Reflect.get(target, key);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
 
 it("what a recipe made stays, so asking again is quick and changes nothing", async () => {
   const { controller, jobs, processes } = await imported();
