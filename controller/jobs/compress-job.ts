@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { z } from "zod";
 import type { Evaluation } from "../../shared/api/evaluation.ts";
-import { type Bundle, encodeBundle, modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
+import { type Bundle, encodeBundle } from "../../shared/artifact/bundle.ts";
 import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { nameSchema } from "../../shared/artifact/names.ts";
@@ -16,8 +16,11 @@ import { encodeReference } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool } from "../../shared/evaluation/golden-split.ts";
 import type { Recipe } from "../compress/recipe.ts";
 import type { ControllerContext } from "../context.ts";
-import { splitSeed } from "../models/import.ts";
-import type { ModelVersionTable, VariantTable } from "../storage/schema.ts";
+import { recordBlobs, type StoredBlob } from "../storage/blobs/repository.ts";
+import type { Database } from "../storage/database.ts";
+import { findGoldenSet, listShards, type StoredGoldenSet } from "../storage/golden/repository.ts";
+import { requireVersion, type StoredVersion } from "../storage/models/repository.ts";
+import type { ReferenceTable, VariantTable } from "../storage/schema.ts";
 import { type WorkOrder, type WorkResult, workerMessageSchema } from "./worker-protocol.ts";
 
 export const compressInputSchema = z.object({
@@ -32,7 +35,6 @@ type Progress = (fraction: number, message: string) => Promise<void>;
 type Ready = Extract<WorkResult, { status: "ready" }>;
 
 const entry = new URL("./compress-worker-main.ts", import.meta.url);
-const filesSchema = z.record(z.string(), z.string());
 
 /** Errors: `job-failed`, `job-cancelled` as the signal's reason, and what the worker answers. */
 export async function runCompress(
@@ -41,21 +43,19 @@ export async function runCompress(
   signal: AbortSignal,
   onProgress: Progress,
 ): Promise<void> {
-  const version = await ctx.db
-    .selectFrom("modelVersions")
-    .selectAll()
-    .where("model", "=", input.model)
-    .where("version", "=", input.version)
-    .executeTakeFirstOrThrow();
+  const version = await requireVersion(ctx.db, input.model, input.version);
+  const golden = await findGoldenSet(ctx.db, version.poolSha256);
+  assert(golden !== undefined, "a version is stored together with its golden set");
   const recipes = await missingRecipes(ctx, input);
   if (recipes.length === 0) return;
   const scratchDir = join(ctx.config.dataDir, "scratch", `${input.model}-${input.version}`);
   await ctx.files.makeDirectory(scratchDir);
   try {
-    const order = await workOrder(ctx, version, recipes, scratchDir);
+    const order = workOrder(ctx, { version, golden, recipes, scratchDir });
     await superviseWorker(ctx, { order, signal, onProgress }, (result) =>
       storeVariant(ctx, {
         version,
+        golden,
         recipe: recipes.find(({ name }) => name === result.recipe),
         result,
       }),
@@ -86,26 +86,24 @@ function recipeHash(recipe: Recipe): string {
   return sha256Hex(canonicalJson(recipe));
 }
 
-async function workOrder(
+function workOrder(
   ctx: ControllerContext,
-  version: ModelVersionTable,
-  recipes: readonly Recipe[],
-  scratchDir: string,
-): Promise<WorkOrder> {
-  const golden = await ctx.db
-    .selectFrom("goldenSets")
-    .selectAll()
-    .where("poolSha256", "=", version.poolSha256)
-    .executeTakeFirstOrThrow();
-  const { "": manifest, ...files } = filesSchema.parse(JSON.parse(golden.filesJson));
+  job: {
+    version: StoredVersion;
+    golden: StoredGoldenSet;
+    recipes: readonly Recipe[];
+    scratchDir: string;
+  },
+): WorkOrder {
+  const { version, golden, recipes, scratchDir } = job;
   return {
     sourcePath: ctx.blobs.path(version.sourceSha256),
-    interface: modelInterfaceSchema.parse(JSON.parse(version.interfaceJson)),
+    interface: version.interface,
     goldenFiles: Object.fromEntries(
-      Object.entries(files).map(([name, sha256]) => [name, ctx.blobs.path(sha256)]),
+      Object.entries(golden.files).map(([name, sha256]) => [name, ctx.blobs.path(sha256)]),
     ),
-    goldenManifest: manifest ?? "golden.json",
-    splitSeed,
+    goldenManifest: golden.manifest,
+    splitSeed: golden.split.seed,
     recipesYaml: stringify({ recipes }),
     memoryBytesMax: ctx.config.jobMemoryBytesMax,
     scratchDir,
@@ -168,13 +166,19 @@ function superviseWorker(
   });
 }
 
-async function storeVariant(
-  ctx: ControllerContext,
-  made: { version: ModelVersionTable; recipe: Recipe | undefined; result: WorkResult },
-): Promise<void> {
+interface MadeVariant {
+  readonly version: StoredVersion;
+  readonly golden: StoredGoldenSet;
+  readonly recipe: Recipe | undefined;
+  readonly result: WorkResult;
+}
+
+/** Files first, then all rows that name them in one transaction. */
+async function storeVariant(ctx: ControllerContext, made: MadeVariant): Promise<void> {
   const { version, recipe, result } = made;
   assert(recipe !== undefined, `the worker answers for ${result.recipe}, which was not asked for`);
   const recipeSha256 = recipeHash(recipe);
+  const nowMs = ctx.clock.wallMs();
   const base = {
     id: `${version.model}/${version.version}/${result.recipe}`,
     model: version.model,
@@ -183,103 +187,121 @@ async function storeVariant(
     recipeSha256,
     status: result.status,
     reason: result.status === "ready" ? null : result.reason,
-    createdAtMs: ctx.clock.wallMs(),
+    createdAtMs: nowMs,
   };
-  const files =
-    result.status === "ready" ? await storeFiles(ctx, version, recipeSha256, result) : noFiles;
-  const row: VariantTable = { ...base, ...files };
-  await ctx.db
-    .insertInto("variants")
-    .values(row)
-    .onConflict((conflict) => conflict.columns(["model", "version", "recipe"]).doUpdateSet(row))
-    .execute();
+  const stored =
+    result.status === "ready" ? await storeFiles(ctx, { ...made, result, recipeSha256 }) : nothing;
+  const row: VariantTable = { ...base, ...stored.columns };
+  await ctx.db.transaction().execute(async (trx) => {
+    await trx
+      .insertInto("variants")
+      .values(row)
+      .onConflict((conflict) => conflict.columns(["model", "version", "recipe"]).doUpdateSet(row))
+      .execute();
+    await insertReferences(trx, stored.references);
+    await recordBlobs(trx, [...stored.blobs, ...stored.references], nowMs);
+  });
 }
 
-const noFiles = {
-  bundleSha256: null,
-  bundleBytes: null,
-  modelSha256: null,
-  modelBytes: null,
-  opset: null,
-  evaluationJson: null,
+type FileColumns = Pick<
+  VariantTable,
+  "bundleSha256" | "bundleBytes" | "modelSha256" | "modelBytes" | "opset" | "evaluationJson"
+>;
+
+interface StoredFiles {
+  readonly columns: FileColumns;
+  readonly blobs: readonly StoredBlob[];
+  readonly references: readonly ReferenceTable[];
+}
+
+const nothing: StoredFiles = {
+  columns: {
+    bundleSha256: null,
+    bundleBytes: null,
+    modelSha256: null,
+    modelBytes: null,
+    opset: null,
+    evaluationJson: null,
+  },
+  blobs: [],
+  references: [],
 };
 
 async function storeFiles(
   ctx: ControllerContext,
-  version: ModelVersionTable,
-  recipeSha256: string,
-  result: Ready,
-) {
+  made: MadeVariant & { result: Ready; recipeSha256: string },
+): Promise<StoredFiles> {
+  const { version, golden, result } = made;
+  const modelBytes = result.modelBytes.byteLength;
   const modelSha256 = await ctx.blobs.put(result.modelBytes);
   const descriptor: Bundle = {
     schema: "fleetfit/bundle/1",
     model: version.model,
     version: version.version,
-    files: [
-      {
-        role: "model",
-        name: "model.onnx",
-        sha256: modelSha256,
-        bytes: result.modelBytes.byteLength,
-      },
-    ],
-    interface: modelInterfaceSchema.parse(JSON.parse(version.interfaceJson)),
+    files: [{ role: "model", name: "model.onnx", sha256: modelSha256, bytes: modelBytes }],
+    interface: version.interface,
     thresholds: {},
     provenance: {
       sourceSha256: version.sourceSha256,
       recipe: result.recipe,
-      recipeSha256,
-      seed: splitSeed,
+      recipeSha256: made.recipeSha256,
+      seed: golden.split.seed,
       runtime: ctx.config.onnxruntime,
       cpuFlags: [],
     },
   };
   const bundle = encodeBundle(descriptor);
+  const bundleBytes = bundle.bytes.byteLength;
   await ctx.blobs.put(bundle.bytes);
-  const evaluation: Evaluation = {
-    metric: result.metric,
-    selection: result.selection,
-    sealed: result.sealed,
-    worse: result.worse,
-    better: result.better,
-    ramPeakBytes: result.ramPeakBytes,
-    loadMs: result.loadMs,
-  };
-  await storeReferences(ctx, version.poolSha256, bundle.sha256, result.top1);
   return {
-    bundleSha256: bundle.sha256,
-    bundleBytes: bundle.bytes.byteLength,
-    modelSha256,
-    modelBytes: result.modelBytes.byteLength,
-    opset: result.opset,
-    evaluationJson: JSON.stringify(evaluation),
+    columns: {
+      bundleSha256: bundle.sha256,
+      bundleBytes,
+      modelSha256,
+      modelBytes,
+      opset: result.opset,
+      evaluationJson: JSON.stringify(evaluationOf(result)),
+    },
+    blobs: [
+      { sha256: modelSha256, bytes: modelBytes },
+      { sha256: bundle.sha256, bytes: bundleBytes },
+    ],
+    references: await storeReferences(ctx, golden, bundle.sha256, result.top1),
   };
+}
+
+function evaluationOf(result: Ready): Evaluation {
+  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs } = result;
+  return { metric, selection, sealed, worse, better, ramPeakBytes, loadMs };
 }
 
 /** The variant's own answers on each shard: what a device must reproduce. */
 async function storeReferences(
   ctx: ControllerContext,
-  poolSha256: string,
+  golden: StoredGoldenSet,
   bundleSha256: string,
   top1: Int32Array,
-): Promise<void> {
-  const shards = await ctx.db
-    .selectFrom("goldenShards")
-    .selectAll()
-    .where("poolSha256", "=", poolSha256)
-    .execute();
-  if (shards.length === 0) return;
-  const split = splitPool({ count: top1.length, metric: "top-1" }, splitSeed);
-  for (const { shardIndex, sha256: shardSha256 } of shards) {
-    const answers = [...(split.shards[shardIndex] ?? [])].map((index) => top1[index]!);
+): Promise<ReferenceTable[]> {
+  const { seed, sizes } = golden.split;
+  const split = splitPool({ count: golden.samples, metric: golden.metric }, seed, sizes);
+  const references: ReferenceTable[] = [];
+  for (const { shardIndex, sha256: shardSha256 } of await listShards(ctx.db, golden.poolSha256)) {
+    const indices = split.shards[shardIndex];
+    assert(indices !== undefined, "a stored split repeats its shards");
+    const answers = [...indices].map((index) => top1[index]!);
     const bytes = encodeReference({ bundleSha256, shardSha256, top1: answers });
-    const row = {
-      bundleSha256,
-      shardSha256,
-      sha256: await ctx.blobs.put(bytes),
-      bytes: bytes.byteLength,
-    };
-    await ctx.db
+    const sha256 = await ctx.blobs.put(bytes);
+    references.push({ bundleSha256, shardSha256, sha256, bytes: bytes.byteLength });
+  }
+  return references;
+}
+
+async function insertReferences(
+  trx: Database,
+  references: readonly ReferenceTable[],
+): Promise<void> {
+  for (const row of references) {
+    await trx
       .insertInto("referenceOutputs")
       .values(row)
       .onConflict((conflict) => conflict.columns(["bundleSha256", "shardSha256"]).doUpdateSet(row))

@@ -19,8 +19,8 @@ import { findVersion, insertVersion, type StoredVersion } from "../storage/model
 import { type GoldenFiles, readGoldenSet } from "./golden.ts";
 import { checkFit, defaultInterface } from "./interface.ts";
 
-/** Seed of every split: the same pool is always split the same way. */
-export const splitSeed = 20_260_301;
+/** Seed of new splits. Each golden set keeps the one it was split with. */
+const splitSeed = 20_260_301;
 
 /** Longest ONNX file, in bytes: 2 GiB is where protobuf ends; models for devices are far below. */
 const sourceBytesMax = 2 ** 30;
@@ -62,8 +62,7 @@ export async function importVersion(
   const existing = await findVersion(ctx.db, wanted.model, wanted.version);
   if (existing !== undefined) return sameVersion(existing, version);
   await tryFirstSample(ctx, wanted.sourceSha256, modelInterface, golden);
-  await store(ctx, version, golden, wanted.golden);
-  return version;
+  return store(ctx, version, golden, wanted.golden);
 }
 
 function sameVersion(existing: StoredVersion, wanted: StoredVersion): StoredVersion {
@@ -111,12 +110,15 @@ async function store(
   version: StoredVersion,
   golden: GoldenSet,
   files: GoldenFiles,
-): Promise<void> {
+): Promise<StoredVersion> {
   const { poolSha256 } = golden;
   const nowMs = version.createdAtMs;
   const known = await findGoldenSet(ctx.db, poolSha256);
   const shards = known === undefined ? await writeShards(ctx, golden) : [];
-  await ctx.db.transaction().execute(async (trx) => {
+  return ctx.db.transaction().execute(async (trx) => {
+    // Another import of the same name may have ended while this one was checking.
+    const existing = await findVersion(trx, version.model, version.version);
+    if (existing !== undefined) return sameVersion(existing, version);
     await recordBlobs(trx, [{ sha256: version.sourceSha256, bytes: version.sourceBytes }], nowMs);
     await insertGoldenSet(
       trx,
@@ -140,6 +142,7 @@ async function store(
       message: `version ${version.version}, ${version.sourceBytes} bytes, golden set of ${golden.count} samples`,
       data: { version: version.version, sourceSha256: version.sourceSha256, poolSha256 },
     });
+    return version;
   });
 }
 

@@ -135,6 +135,10 @@ describe("a version", () => {
       .where("bundleSha256", "=", int8.bundleSha256)
       .execute();
     expect(references.length).toBeGreaterThan(0);
+    const known = (await listBlobs(ctx.db)).map(({ sha256 }) => sha256);
+    expect(known).toEqual(
+      expect.arrayContaining([int8.bundleSha256, int8.modelSha256, references[0]!.sha256]),
+    );
     for (const { sha256, shardSha256 } of references) {
       const shard = decodeShard(await ctx.blobs.read(shardSha256));
       const reference = decodeReference(await ctx.blobs.read(sha256));
@@ -152,6 +156,22 @@ describe("a version", () => {
       body: { code: "conflict" },
     });
     expect((await get("/v1/models/tiny")).body).toEqual(before);
+  });
+
+  it("is stored once when it is imported twice at the same time", async () => {
+    const both = await Promise.all([1, 2].map(() => importModel("1", { model: "twice" })));
+    expect(both.map(({ status }) => status)).toEqual([201, 201]);
+    expect(both[0]?.body).toEqual(both[1]?.body);
+    const { events } = (await get("/v1/events?subject=twice")).body;
+    expect(events).toHaveLength(1);
+
+    const weights = [0.25, 0.5].map((value) => new Float32Array(72).fill(value));
+    const onnx = weights.map((values) => tinyModelBytes({ weights: values }));
+    const rivals = onnx.map((bytes) => importModel("2", { model: "twice", onnx: bytes }));
+    const answers = await Promise.all(rivals);
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409]);
+    const stored = (await get("/v1/models/twice/versions/2")).body;
+    expect(stored).toEqual(answers.find(({ status }) => status === 201)?.body);
   });
 
   it("gets an interface of its own when the operator gives none", async () => {
