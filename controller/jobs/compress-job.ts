@@ -103,7 +103,7 @@ function workOrder(
       Object.entries(golden.files).map(([name, sha256]) => [name, ctx.blobs.path(sha256)]),
     ),
     goldenManifest: golden.manifest,
-    splitSeed: golden.split.seed,
+    split: golden.split,
     recipesYaml: stringify({ recipes }),
     memoryBytesMax: ctx.config.jobMemoryBytesMax,
     scratchDir,
@@ -271,8 +271,8 @@ async function storeFiles(
 }
 
 function evaluationOf(result: Ready): Evaluation {
-  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs } = result;
-  return { metric, selection, sealed, worse, better, ramPeakBytes, loadMs };
+  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion } = result;
+  return { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion };
 }
 
 /** The variant's own answers on each shard: what a device must reproduce. */

@@ -1,6 +1,7 @@
 /**
- * One compression job in a process of its own: applies each recipe, evaluates what came out over the
- * whole golden pool, and hands the files to the controller. It leaves when its parent is gone.
+ * One compression job in a process of its own: applies each recipe, evaluates what came out on every
+ * sample that something is judged on, and hands the files to the controller. It leaves when its parent
+ * is gone.
  *
  * Invariant: calibration sees calibration samples only; floors are judged on sealed ones.
  */
@@ -18,11 +19,13 @@ import {
 } from "../../shared/evaluation/golden-set.ts";
 import { type GoldenSplit, splitPool } from "../../shared/evaluation/golden-split.ts";
 import { type Evaluation, startRunner } from "../../shared/inference/runner.ts";
+import { openSession } from "../../shared/inference/session.ts";
 import { applyRecipe } from "../compress/compress.ts";
+import { auditFusion } from "../compress/fusion-audit.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
 import { calibrator } from "./calibrate.ts";
-import { compareWithSource, scoresOf } from "./score.ts";
+import { compareWithSource, judgedSamples, scoresOf, sourceSamples } from "./score.ts";
 import {
   type WorkerMessage,
   type WorkOrder,
@@ -90,7 +93,7 @@ function watchMemory(bytesMax: number): void {
  */
 async function work(order: WorkOrder): Promise<void> {
   const set = readGolden(order);
-  const split = splitPool(set, order.splitSeed);
+  const split = splitPool(set, order.split.seed, order.split.sizes);
   const recipes = parseRecipes(order.recipesYaml);
   const fractions = new Map<string, number>();
   const job = (name: string): Job => ({
@@ -105,7 +108,7 @@ async function work(order: WorkOrder): Promise<void> {
     },
   });
   const turn = turns(evaluationsAtOnce);
-  const source = turn(() => evaluate(job(sourceName), order.sourcePath));
+  const source = turn(() => evaluate(job(sourceName), order.sourcePath, sourceSamples(set, split)));
   const results: Promise<void>[] = [source.then(() => {})];
   for (const recipe of recipes) {
     const one = job(recipe.name);
@@ -159,8 +162,8 @@ function readGolden(order: WorkOrder): GoldenSet {
 
 type Evaluated = Evaluation & { ramPeakBytes: number; loadMs: number };
 
-/** Answers over the whole pool, in a runner of its own. */
-async function evaluate(job: Job, modelPath: string): Promise<Evaluated> {
+/** Answers on some samples of the pool, at their places in it, in a runner of its own. */
+async function evaluate(job: Job, modelPath: string, indices: Uint32Array): Promise<Evaluated> {
   const { set } = job;
   const runner = await startRunner({
     processes: systemProcesses(),
@@ -168,24 +171,27 @@ async function evaluate(job: Job, modelPath: string): Promise<Evaluated> {
     modelPath,
     interface: job.order.interface,
   });
-  const run = async (from: number, count: number) => {
-    const indices = Uint32Array.from({ length: count }, (_, at) => from + at);
-    await runner.setSamples(takeSamples(set, indices));
+  const run = async (part: Uint32Array) => {
+    await runner.setSamples(takeSamples(set, part));
     return runner.evaluate();
   };
   try {
     // Memory is read after a few samples, before this machine's own stock of samples adds to it.
-    await run(0, Math.min(memorySamples, set.count));
+    await run(indices.subarray(0, memorySamples));
     const { ramPeakBytes, loadMs } = await runner.memory();
-    const top1 = new Int32Array(set.count);
+    const top1 = new Int32Array(set.count).fill(-1);
     const outputs: Float32Array[] = [];
     const slice = sliceSamples(set);
-    for (let from = 0; from < set.count; from += slice) {
-      const part = await run(from, Math.min(slice, set.count - from));
-      top1.set(part.top1, from);
-      outputs.push(...part.outputs);
-      const done = from + part.top1.length;
-      job.say(done / (set.count + 1), `evaluated ${done} of ${set.count} samples`);
+    for (let from = 0; from < indices.length; from += slice) {
+      const part = indices.subarray(from, from + slice);
+      const answers = await run(part);
+      for (const [at, index] of part.entries()) {
+        top1[index] = answers.top1[at]!;
+        const output = answers.outputs[at];
+        if (output !== undefined) outputs[index] = output;
+      }
+      const done = from + part.length;
+      job.say(done / (indices.length + 1), `evaluated ${done} of ${indices.length} samples`);
     }
     return { top1, outputs, ramPeakBytes, loadMs };
   } finally {
@@ -201,7 +207,8 @@ function sliceSamples(set: GoldenSet): number {
   return Math.min(sliceSamplesMax, Math.max(1, Math.floor(sliceBytesMax / sampleBytes)));
 }
 
-type Ended = Exclude<WorkResult, { status: "ready" }>;
+type Ready = Extract<WorkResult, { status: "ready" }>;
+type Ended = Exclude<WorkResult, Ready>;
 type MadeFile = { status: "made"; recipe: string; path: string; bytes: Uint8Array; opset: number };
 type Made = MadeFile | Ended;
 
@@ -232,7 +239,8 @@ async function evaluateVariant(
   turn: ReturnType<typeof turns>,
 ): Promise<WorkResult> {
   try {
-    const evaluated = await turn(() => evaluate(job, made.path));
+    const indices = judgedSamples(job.split);
+    const evaluated = await turn(() => evaluate(job, made.path, indices));
     return {
       status: "ready",
       recipe: made.recipe,
@@ -244,10 +252,22 @@ async function evaluateVariant(
       ...compareWithSource(job.set, job.split.selection, evaluated, source),
       ramPeakBytes: evaluated.ramPeakBytes,
       loadMs: evaluated.loadMs,
+      fusion: await fusionOf(made.path),
     };
   } catch (error) {
     return failureOf(made.recipe, error);
   }
+}
+
+/** What onnxruntime makes of a file that a runner has loaded before, so it is safe to load here. */
+async function fusionOf(modelPath: string): Promise<Ready["fusion"]> {
+  const optimizedModelPath = `${modelPath}.optimized`;
+  const session = await openSession(modelPath, { optimizedModelPath }).catch(() => undefined);
+  if (session === undefined) return null;
+  await session.release();
+  const bytes = new Uint8Array(readFileSync(optimizedModelPath));
+  const { integerNodes, floatNodes, conversionNodes } = auditFusion(bytes);
+  return { integerNodes, floatNodes, conversionNodes };
 }
 
 /** A recipe that fails is told and the others go on; a fault of ours ends the job. */

@@ -8,6 +8,7 @@ import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
 import { wilsonInterval } from "../../shared/statistics/binomial.ts";
 
+/** Answers at the places of their samples in the pool; −1 and nothing where none was asked for. */
 export interface Answers {
   readonly top1: Int32Array;
   /** Flattened outputs per sample; empty for models that classify. */
@@ -19,6 +20,20 @@ export interface Score {
   readonly low: number;
   readonly high: number;
   readonly n: number;
+}
+
+/** Samples that a variant answers: all that scores or shards rest on, in the pool's order. */
+export function judgedSamples({ selection, sealed, shards }: GoldenSplit): Uint32Array {
+  return together(selection, sealed, ...shards);
+}
+
+/** Samples that the source answers: those that it is compared on. */
+export function sourceSamples(set: GoldenSet, { selection, sealed }: GoldenSplit): Uint32Array {
+  return set.metric === "top-1" ? selection : together(selection, sealed);
+}
+
+function together(...parts: readonly Uint32Array[]): Uint32Array {
+  return Uint32Array.from(parts.flatMap((part) => [...part])).sort();
 }
 
 export function scoresOf(

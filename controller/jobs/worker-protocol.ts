@@ -1,6 +1,8 @@
 /** What a compression worker is told and what it answers; structured-clone messages over IPC. */
 import { z } from "zod";
+import { fusionSchema } from "../../shared/api/evaluation.ts";
 import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
+import { splitSchema } from "../storage/golden/repository.ts";
 
 const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
@@ -10,7 +12,7 @@ export const workOrderSchema = z.object({
   /** Path of each file of the golden set, by name, and the manifest's name. */
   goldenFiles: z.record(z.string(), z.string()),
   goldenManifest: z.string(),
-  splitSeed: z.int(),
+  split: splitSchema,
   /** Recipes as YAML, in the form that `parseRecipes` reads. */
   recipesYaml: z.string(),
   /** Resident memory beyond which the worker gives up; tensors lie outside of the heap. */
@@ -29,12 +31,13 @@ export const workResultSchema = z.discriminatedUnion("status", [
     metric: z.enum(["top-1", "agreement"]),
     modelBytes: bytesSchema,
     opset: z.int(),
-    /** Class index per sample of the whole pool; empty for models that do not classify. */
+    /** Class index per sample of the whole pool; −1 for those that nothing is judged on. */
     top1: z.custom<Int32Array>((value) => value instanceof Int32Array),
     selection: scoreSchema,
     sealed: scoreSchema,
     worse: z.int(),
     better: z.int(),
+    fusion: fusionSchema.nullable(),
     ramPeakBytes: z.int(),
     loadMs: z.number(),
   }),

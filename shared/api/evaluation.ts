@@ -6,6 +6,17 @@ const scoreSchema = z
   .object({ value: z.number(), low: z.number(), high: z.number(), n: z.int().min(0) })
   .meta({ id: "Score" });
 
+/** Nodes of the graph that onnxruntime really runs on the controller's machine. */
+export const fusionSchema = z
+  .object({
+    /** Those that multiply integers, and floats. */
+    integerNodes: z.int(),
+    floatNodes: z.int(),
+    /** Those that turn floats into codes or back. */
+    conversionNodes: z.int(),
+  })
+  .meta({ id: "Fusion" });
+
 /** What the controller measured about a variant; stored as JSON beside it. */
 export const evaluationSchema = z
   .object({
@@ -21,6 +32,8 @@ export const evaluationSchema = z
     /** Of the controller's runner, Node and onnxruntime included. */
     ramPeakBytes: z.int(),
     loadMs: z.number(),
+    /** Null where onnxruntime could not write that graph. */
+    fusion: fusionSchema.nullable().default(null),
   })
   .meta({ id: "Evaluation" });
 export type Evaluation = z.infer<typeof evaluationSchema>;

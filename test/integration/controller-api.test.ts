@@ -123,6 +123,8 @@ describe("a version", () => {
       evaluation: { metric: "top-1", worse: 0, better: 0 },
     });
     expect(clean.evaluation.sealed.n).toBe(90);
+    expect(clean.evaluation.fusion).toMatchObject({ integerNodes: 0, floatNodes: 2 });
+    expect(int8.evaluation.fusion).toMatchObject({ integerNodes: 2, floatNodes: 0 });
     expect(fp16.modelBytes).toBeLessThan(clean.modelBytes);
     expect(int8.status).toBe("ready");
 

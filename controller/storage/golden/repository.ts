@@ -8,7 +8,7 @@ import type { Database } from "../database.ts";
 const filesSchema = z.record(z.string(), z.string());
 
 /** What repeats a split exactly: seeded sequences never change. */
-const splitSchema = z.object({
+export const splitSchema = z.object({
   seed: z.int(),
   sizes: z.object({
     calibration: z.int(),

@@ -1,6 +1,11 @@
 /** Scores over the parts of a pool, with labels and without. */
 import { describe, expect, it } from "vitest";
-import { compareWithSource, scoresOf } from "../../../../controller/jobs/score.ts";
+import {
+  compareWithSource,
+  judgedSamples,
+  scoresOf,
+  sourceSamples,
+} from "../../../../controller/jobs/score.ts";
 import type { GoldenSet } from "../../../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../../../shared/evaluation/golden-split.ts";
 
@@ -28,6 +33,19 @@ const classes = (...top1: number[]) => ({ top1: Int32Array.from(top1), outputs: 
 const outputs = (...values: number[][]) => ({
   top1: new Int32Array(values.length),
   outputs: values.map((each) => Float32Array.from(each)),
+});
+
+describe("samples that are answered", () => {
+  const parts = { ...split, shards: [Uint32Array.of(8, 12), Uint32Array.of(7, 11)] };
+
+  it("are all that a variant is judged on, never those that calibrate it", () => {
+    expect([...judgedSamples(parts)]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 11, 12]);
+  });
+
+  it("are of the source those that it is compared on", () => {
+    expect([...sourceSamples(set({}), parts)]).toEqual([1, 2]);
+    expect([...sourceSamples(set({ metric: "agreement" }), parts)]).toEqual([1, 2, 3, 4, 5, 6]);
+  });
 });
 
 describe("with labels", () => {
