@@ -54,6 +54,11 @@ const facts = {
   "install-busy": fact(503, "Wait for the other installation or delete its lock.", true),
   "registry-unreachable": fact(503, "Check network, proxy and npm's registry setting.", true),
 
+  "file-unusable": fact(400, "Check the path and its permissions, then repeat the command."),
+  "rollout-stopped": fact(
+    409,
+    "Read why with `fleetfit rollout show`, then start another rollout.",
+  ),
   "api-unreachable": fact(
     503,
     "Start the controller, or name it with --url or FLEETFIT_URL.",

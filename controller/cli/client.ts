@@ -99,6 +99,13 @@ function clientOf(url: string, token: string): Client {
   return {
     async call(name, input = {}) {
       const route: AnyRoute = routes[name];
+      // Names like ".." would be taken for steps in the path and name another route.
+      const params = route.params.safeParse(input.params ?? {});
+      if (!params.success) {
+        throw new FleetError("input-invalid", z.prettifyError(params.error), {
+          cause: params.error,
+        });
+      }
       const path = routeUrl(
         route,
         input.params as Record<string, string> | undefined,

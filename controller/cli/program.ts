@@ -1,6 +1,6 @@
 /** The command `fleetfit` as a whole: groups of commands, and how failures are told. */
 import { Command, CommanderError } from "commander";
-import { isFleetError } from "../../shared/errors.ts";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { type CommandGroup, withExamples } from "./command.ts";
 import { compressCommands } from "./commands/compress.ts";
 import { deviceCommands } from "./commands/device.ts";
@@ -52,10 +52,18 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
       if (error.code === programEnded) return error.exitCode;
       return error.exitCode === 0 ? 0 : 2;
     }
-    if (!isFleetError(error)) throw error;
-    io.err(`fleetfit: ${error.code}: ${error.message} – ${error.remedy}`);
+    const failure = isFleetError(error) ? error : failureOfSystem(error);
+    if (failure === undefined) throw error;
+    io.err(`fleetfit: ${failure.code}: ${failure.message} – ${failure.remedy}`);
     return 1;
   }
+}
+
+/** A file or folder that the operator named and the system refuses; not our fault, so no stack. */
+function failureOfSystem(error: unknown): FleetError | undefined {
+  if (!(error instanceof Error && "syscall" in error && "path" in error)) return undefined;
+  const code = "code" in error && error.code === "ENOSPC" ? "disk-full" : "file-unusable";
+  return new FleetError(code, error.message, { cause: error });
 }
 
 /** Commander would end the process itself. */

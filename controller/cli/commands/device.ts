@@ -1,9 +1,9 @@
 /** Claims and devices. */
-import { writeFileSync } from "node:fs";
 import { InvalidArgumentError } from "commander";
 import type { DeviceAnswer } from "../../../shared/api/routes/devices.ts";
-import { action, type CommandGroup, clientOf, collect, query } from "../command.ts";
+import { action, type CommandGroup, clientOf, query } from "../command.ts";
 import { facts, show, table, time } from "../output.ts";
+import { openSecretFile } from "../secret-file.ts";
 
 const millisecondsPerMinute = 60_000;
 
@@ -106,25 +106,32 @@ function addClaim(...[device, io]: Parameters<CommandGroup["add"]>): void {
   ])
     .requiredOption("--region <name>", "where the device is")
     .option("--device <id>", "name of the device; one is drawn when it is left out")
-    .option("--label <key=value>", "a label; may be repeated", collect)
+    .option("--label <key=value>", "a label; may be repeated", collectLabels)
     .option("--valid-minutes <n>", "how long the token is valid (60)", minutes)
     .option("--out <file>", "write the token to a file that only you may read")
     .action(async (options) => {
-      const answer = await clientOf(io, options).call("createClaim", {
+      const client = clientOf(io, options);
+      // Opened first: a claim whose token cannot be kept is worth nothing.
+      const out = options.out === undefined ? undefined : openSecretFile(options.out);
+      const order = client.call("createClaim", {
         body: {
           region: options.region,
           device: options.device,
-          labels: labelsOf(options.label ?? []),
+          labels: options.label ?? {},
           ...(options.validMinutes === undefined
             ? {}
             : { ttlMs: options.validMinutes * millisecondsPerMinute }),
         },
       });
-      if (options.out === undefined) {
+      const answer = await order.catch((error: unknown) => {
+        out?.discard();
+        throw error;
+      });
+      if (out === undefined) {
         show(io, options, answer, ({ token }) => token);
         return;
       }
-      writeFileSync(options.out, `${answer.token}\n`, { mode: 0o600 });
+      out.keep(`${answer.token}\n`);
       const { token: _token, ...rest } = answer;
       show(
         io,
@@ -141,14 +148,13 @@ function minutes(text: string): number {
   throw new InvalidArgumentError("a number of minutes above 0");
 }
 
-function labelsOf(pairs: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf("=");
-      if (at < 1) throw new InvalidArgumentError(`label ${pair} is not of the form key=value`);
-      return [pair.slice(0, at), pair.slice(at + 1)];
-    }),
-  );
+function collectLabels(
+  pair: string,
+  previous: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  const at = pair.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("it is not of the form key=value");
+  return { ...previous, [pair.slice(0, at)]: pair.slice(at + 1) };
 }
 
 function stateOf({ standing, online }: DeviceAnswer): string {

@@ -1,7 +1,7 @@
 /** Models and their versions. */
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { parse } from "yaml";
+import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { type ModelInterface, modelInterfaceSchema } from "../../../shared/artifact/bundle.ts";
 import { FleetError } from "../../../shared/errors.ts";
@@ -136,18 +136,29 @@ function goldenFiles(manifestPath: string): NamedFile[] {
 
 /** Errors: `input-invalid`. */
 function interfaceOf(path: string): ModelInterface {
-  const parsed = modelInterfaceSchema.safeParse(parse(new TextDecoder().decode(read(path))));
+  const parsed = modelInterfaceSchema.safeParse(parseYaml(path));
   if (parsed.success) return parsed.data;
   throw new FleetError("input-invalid", `${path}: ${z.prettifyError(parsed.error)}`, {
     cause: parsed.error,
   });
 }
 
+function parseYaml(path: string): unknown {
+  try {
+    return parse(new TextDecoder().decode(read(path)));
+  } catch (cause) {
+    if (!(cause instanceof YAMLParseError)) throw cause;
+    // The lines after the first show the place in the file.
+    const [fault] = cause.message.split(":\n");
+    throw new FleetError("input-invalid", `${path} is not YAML: ${fault}`, { cause });
+  }
+}
+
 function read(path: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(readFileSync(path));
   } catch (cause) {
-    throw new FleetError("not-found", `${path} cannot be read`, { cause });
+    throw new FleetError("file-unusable", `${path} cannot be read`, { cause });
   }
 }
 

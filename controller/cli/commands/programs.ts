@@ -32,6 +32,9 @@ const controllerFlags = `  --data-dir <dir>           database, files and keys
   --http-port <port>         port of the API (8700)
   --mqtt-port <port>         port of the broker (8883)
   --host <address>           address to listen on (127.0.0.1)
+  --public-name <name>       host name or address that devices use; may be repeated
+  --http-cert <file>         certificate of the API (PEM); without one it stays on loopback
+  --http-key <file>          its private key (PEM)
   --telemetry-window-ms <n>  how long devices count before they report
   --log-level <level>        debug, info, warn or error`;
 
@@ -83,7 +86,7 @@ function addBackup(parent: Command, io: CliIo): void {
     .description("copy a controller's database, files, keys and settings, also while it runs")
     .requiredOption("--to <dir>", "folder for the copy; must be new or empty")
     .option("--data-dir <dir>", "folder of the controller", dataDirDefault)
-    .option("--config-dir <dir>", "folder of its YAML files, when it has one")
+    .option("--config-dir <dir>", "folder of its YAML files (the one it was started with)")
     .action(
       async (options: { to: string; dataDir: string; configDir?: string; json?: boolean }) => {
         const bar = progress(io, "backup");

@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from "commander";
 import type { RolloutAnswer } from "../../../shared/api/routes/rollouts.ts";
 import { type Stage, stageSchema } from "../../../shared/api/stages.ts";
+import { FleetError } from "../../../shared/errors.ts";
 import { action, type CommandGroup, clientOf, query } from "../command.ts";
 import { facts, progress, show, table, time } from "../output.ts";
 
@@ -73,7 +74,7 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
     "rollout start digits 2 --stage canary=per-class:1 --stage europe=regions:eu-west --stage rest=all",
   ])
     .option("--stage <stage>", stagesHelp, collectStages)
-    .option("--watch", "wait until it has ended")
+    .option("--watch", "wait until it has ended; fails unless it was completed")
     .action(async (model: string, version: string, options) => {
       const client = clientOf(io, options);
       const stages: Stage[] | undefined = options.stage;
@@ -95,6 +96,13 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
         bar.end();
       }
       show(io, options, answer, describe);
+      if (answer.status === "stopped" || answer.status === "aborted") {
+        const { id, status, reason } = answer;
+        throw new FleetError(
+          "rollout-stopped",
+          `${id} was ${status}: ${reason ?? "no reason given"}`,
+        );
+      }
     });
 }
 

@@ -132,6 +132,6 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new FleetError("not-found", `${path} cannot be read`, { cause });
+    throw new FleetError("file-unusable", `${path} cannot be read`, { cause });
   }
 }
