@@ -3,7 +3,7 @@ import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import type { FastifySchema } from "fastify";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { routes } from "../../shared/api/registry.ts";
+import { type RouteName, routes } from "../../shared/api/registry.ts";
 import { type AnyRoute, apiErrorSchema, commonErrors } from "../../shared/api/route.ts";
 import { type ErrorCode, errorFacts } from "../../shared/errors.ts";
 
@@ -27,10 +27,11 @@ export const openapiOptions: FastifyDynamicSwaggerOptions = {
 };
 
 /** The part of a route definition that validates, serializes and describes it. */
-export function fastifySchema(route: AnyRoute): FastifySchema {
+export function fastifySchema(name: RouteName, route: AnyRoute): FastifySchema {
   const hasKeys = (schema: z.ZodObject) => Object.keys(schema.shape).length > 0;
   const takesJson = route.body instanceof z.ZodObject;
   return {
+    operationId: name,
     summary: route.summary,
     tags: [route.tag],
     ...(hasKeys(route.params) && { params: route.params }),

@@ -5,7 +5,7 @@
  * Invariant: without a certificate nothing listens beyond loopback, since tokens would travel openly.
  */
 import swagger from "@fastify/swagger";
-import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { type RouteName, routes } from "../../shared/api/registry.ts";
 import { type AnyRoute, type RequestOf, rawBody } from "../../shared/api/route.ts";
@@ -33,7 +33,14 @@ export async function startHttp(
   const { ctx } = services;
   await ensureAdminToken(ctx);
   const tls = await readCertificate(ctx);
-  const options = { bodyLimit: jsonBytesMax, forceCloseConnections: true };
+  const options = {
+    bodyLimit: jsonBytesMax,
+    forceCloseConnections: true,
+    // What the router refuses before any handler or hook is reached.
+    frameworkErrors: (error: Error, _request: unknown, reply: unknown) => {
+      sendError(ctx.log, reply as FastifyReply, badRequest(error));
+    },
+  };
   const server = (
     tls === undefined ? fastify(options) : fastify({ ...options, https: tls })
   ) as FastifyInstance;
@@ -69,14 +76,21 @@ function addRoute(server: FastifyInstance, services: Services, name: RouteName):
     method: route.method,
     // OpenAPI writes {name} where fastify writes :name.
     url: route.path.replaceAll(/\{(\w+)\}/g, ":$1"),
-    schema: fastifySchema(route),
+    schema: fastifySchema(name, route),
     preValidation: async (request) => {
+      if (route.body !== rawBody && rawBody.safeParse(request.body).success) {
+        throw new FleetError("input-invalid", "send this as application/json");
+      }
       // No body is the same as an empty one where all fields may be left out.
       request.body ??= {};
     },
     handler: async (request, reply) =>
       reply.status(route.status).send(await handle(services, partsOf(route, request))),
   });
+}
+
+function badRequest(cause: Error): FleetError {
+  return new FleetError("input-invalid", cause.message, { cause });
 }
 
 function partsOf(route: AnyRoute, request: FastifyRequest): RequestOf<AnyRoute> {
