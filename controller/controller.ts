@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { KeyPair } from "../shared/artifact/signature.ts";
 import { writeFileAtomic } from "../shared/files/atomic-file.ts";
 import { createPacer } from "./artifacts/pacer.ts";
+import { requireWholeFolder } from "./backup/restore-marker.ts";
 import { blobStore } from "./blobs/blob-store.ts";
 import type { Broker } from "./broker/port.ts";
 import type { ControllerConfig } from "./config.ts";
@@ -39,6 +40,7 @@ export async function runController(
 ): Promise<RunningController> {
   const { files, clock, random, log } = ports;
   await files.makeDirectory(config.dataDir);
+  await requireWholeFolder(files, config.dataDir);
   const sqlite = ports.openSqlite(join(config.dataDir, "controller.db"));
   const db = await openDatabase(sqlite, clock.wallMs());
   const authority = await openAuthority(files, random, {
@@ -116,8 +118,7 @@ async function start(parts: {
   await advanceAllRollouts(ctx);
   tick();
   const addresses = { httpUrl: http.url, mqttUrl: ctx.mqttUrl };
-  const path = join(config.dataDir, "controller.json");
-  await writeFileAtomic(files, path, new TextEncoder().encode(JSON.stringify(addresses)));
+  await announce(files, config, addresses);
   return {
     ...addresses,
     ctx,
@@ -130,4 +131,15 @@ async function start(parts: {
       await ctx.db.destroy();
     },
   };
+}
+
+/** Tells programs on this machine where the controller is, and backups where its settings are. */
+async function announce(
+  files: ControllerPorts["files"],
+  { dataDir, configDir }: ControllerConfig,
+  addresses: { httpUrl: string; mqttUrl: string },
+): Promise<void> {
+  const text = JSON.stringify({ ...addresses, ...(configDir !== undefined && { configDir }) });
+  const path = join(dataDir, "controller.json");
+  await writeFileAtomic(files, path, new TextEncoder().encode(text));
 }

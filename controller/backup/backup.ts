@@ -14,7 +14,7 @@ import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Clock } from "../../shared/ports/clock.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import type { OpenSqlite } from "../../shared/ports/sqlite.ts";
-import { copyFile, isEmptyFolder, walk } from "./copy.ts";
+import { copyFile, isEmptyFolder, isWithin, walk } from "./copy.ts";
 
 export const manifestName = "backup.json";
 export const databaseName = "controller.db";
@@ -46,16 +46,25 @@ export interface BackupPorts {
 
 export type OnProgress = (fraction: number, message: string) => void;
 
-/** Errors: `not-found` without a database, `conflict` when the target is not empty. */
+/**
+ * Errors: `not-found` without a database or a named folder of settings, `conflict` when the target is
+ * not empty or lies in the controller's folder.
+ */
 export async function makeBackup(
   { files, openSqlite, clock }: BackupPorts,
   order: { dataDir: string; configDir?: string | undefined; to: string },
   onProgress: OnProgress = () => {},
 ): Promise<BackupManifest> {
-  const { dataDir, to } = order;
+  const { dataDir, configDir, to } = order;
   const databasePath = join(dataDir, databaseName);
   if ((await files.stat(databasePath)) === undefined) {
     throw new FleetError("not-found", `there is no controller in ${dataDir}`);
+  }
+  if (configDir !== undefined && (await files.stat(configDir))?.isDirectory !== true) {
+    throw new FleetError("not-found", `there is no folder ${configDir} with settings`);
+  }
+  if (isWithin(dataDir, to)) {
+    throw new FleetError("conflict", `${to} is part of ${dataDir}; name a folder outside of it`);
   }
   if (!(await isEmptyFolder(files, to))) {
     throw new FleetError("conflict", `${to} is not empty; name a new folder`);

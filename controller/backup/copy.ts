@@ -1,5 +1,5 @@
 /** Durable copies of files, hashed on the way; nothing is held in memory whole. */
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join, relative, sep } from "node:path";
 import { sha256Stream } from "../../shared/artifact/hash.ts";
 import type { Files } from "../../shared/ports/files.ts";
 
@@ -50,6 +50,12 @@ export async function walk(files: Files, folder: string): Promise<string[]> {
     else if (facts !== undefined) found.push(path);
   }
   return found;
+}
+
+/** True when `path` is `folder` or lies below it. */
+export function isWithin(folder: string, path: string): boolean {
+  const steps = relative(folder, path);
+  return steps !== ".." && !steps.startsWith(`..${sep}`) && !isAbsolute(steps);
 }
 
 /** True for a folder without entries and for one that does not exist. */

@@ -5,9 +5,15 @@
  * Invariant: a restored controller downgrades nobody and tries nothing again. Devices report the
  * highest release counter they have seen and the next one is drawn above it; what was rolling out is
  * paused, because the fleet has moved on since and a person has to look.
+ *
+ * Invariant: a folder that was made only in part is marked as such. No controller starts on it (one
+ * with the database but without the keys would make new ones, which no device trusts); a repeated
+ * restore begins it anew. The marker goes last, and stays inside the folder, which may be a mount.
  */
 import { dirname, join } from "node:path";
+import { z } from "zod";
 import { FleetError } from "../../shared/errors.ts";
+import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import {
   type BackupManifest,
@@ -19,6 +25,10 @@ import {
   settingsFolder,
 } from "./backup.ts";
 import { copyFile, isEmptyFolder } from "./copy.ts";
+import { restoreMarkerPath } from "./restore-marker.ts";
+
+const markerSchema = z.object({ targets: z.array(z.string()) });
+const markerBytesMax = 100_000;
 
 /** A manifest of a million files is about 150 MB. */
 const manifestBytesMax = 200_000_000;
@@ -41,11 +51,14 @@ export async function restoreBackup(
   const { files } = ports;
   const { from, dataDir, configDir } = order;
   const manifest = await readManifest(files, from);
-  for (const target of [dataDir, ...(configDir === undefined ? [] : [configDir])]) {
-    if (await isEmptyFolder(files, target)) continue;
+  const targets = [dataDir, ...(configDir === undefined ? [] : [configDir])];
+  const unfinished = await unfinishedTargets(files, dataDir);
+  for (const target of targets) {
+    if (unfinished.includes(target) || (await isEmptyFolder(files, target))) continue;
     throw new FleetError("conflict", `${target} is not empty; name a new folder`);
   }
   await verify(files, from, manifest, onProgress);
+  await beginAnew(files, dataDir, targets, unfinished);
   for (const [index, file] of manifest.files.entries()) {
     onProgress(0.5 + index / manifest.files.length / 2, `file ${index + 1}`);
     const to = targetOf(file.path, dataDir, configDir);
@@ -53,10 +66,41 @@ export async function restoreBackup(
     const copied = await copyFile(files, join(from, file.path), to);
     if (copied.sha256 !== file.sha256) throw damaged(file.path);
   }
-  await files.syncDirectory(dirname(dataDir));
   const pausedRollouts = pauseRollouts(ports, join(dataDir, databaseName));
+  for (const target of targets) {
+    await files.makeDirectory(target);
+    await files.syncDirectory(target);
+    await files.syncDirectory(dirname(target));
+  }
+  await files.remove(restoreMarkerPath(dataDir));
+  await files.syncDirectory(dataDir);
   onProgress(1, "done");
   return { manifest, pausedRollouts };
+}
+
+/** The folders that a restore was filling when it was cut off. */
+async function unfinishedTargets(files: Files, dataDir: string): Promise<readonly string[]> {
+  const path = restoreMarkerPath(dataDir);
+  if ((await files.stat(path)) === undefined) return [];
+  const bytes = await files.read(path, { maxBytes: markerBytesMax });
+  return markerSchema.parse(JSON.parse(new TextDecoder().decode(bytes))).targets;
+}
+
+/** Marks the folder, then empties what a restore before this one left. */
+async function beginAnew(
+  files: Files,
+  dataDir: string,
+  targets: readonly string[],
+  unfinished: readonly string[],
+): Promise<void> {
+  const marker = restoreMarkerPath(dataDir);
+  await files.makeDirectory(dataDir);
+  await writeFileAtomic(files, marker, new TextEncoder().encode(JSON.stringify({ targets })));
+  for (const target of targets.filter((each) => unfinished.includes(each))) {
+    for (const name of await files.list(target)) {
+      if (join(target, name) !== marker) await files.remove(join(target, name));
+    }
+  }
 }
 
 async function readManifest(files: Files, from: string): Promise<BackupManifest> {

@@ -1,5 +1,7 @@
 /** Backup and restore with the real file system. */
-import { resolve } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { z } from "zod";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
 import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
@@ -11,6 +13,8 @@ import {
 } from "../backup/backup.ts";
 import { restoreBackup } from "../backup/restore.ts";
 
+const announcedSchema = z.object({ configDir: z.string().optional() });
+
 interface Summary {
   readonly files: number;
   readonly bytes: number;
@@ -21,7 +25,9 @@ export async function backupController(
   order: { dataDir: string; configDir?: string | undefined; to: string },
   onProgress: OnProgress,
 ): Promise<Summary> {
-  const paths = { dataDir: resolve(order.dataDir), to: resolve(order.to), ...configOf(order) };
+  const dataDir = resolve(order.dataDir);
+  const configDir = order.configDir ?? configDirOf(dataDir);
+  const paths = { dataDir, to: resolve(order.to), ...configOf({ configDir }) };
   return summaryOf(await makeBackup(systemPorts(), paths, onProgress));
 }
 
@@ -32,6 +38,14 @@ export async function restoreController(
   const paths = { dataDir: resolve(order.dataDir), from: resolve(order.from), ...configOf(order) };
   const { manifest, pausedRollouts } = await restoreBackup(systemPorts(), paths, onProgress);
   return { ...summaryOf(manifest), pausedRollouts };
+}
+
+/** Where the controller that runs or last ran on this folder has its settings. */
+function configDirOf(dataDir: string): string | undefined {
+  const path = join(dataDir, "controller.json");
+  if (!existsSync(path)) return undefined;
+  const found = announcedSchema.safeParse(JSON.parse(readFileSync(path, "utf8")));
+  return found.success ? found.data.configDir : undefined;
 }
 
 function configOf({ configDir }: { configDir?: string | undefined }): { configDir?: string } {
