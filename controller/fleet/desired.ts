@@ -2,7 +2,9 @@
  * The whole wanted state of a device, made from the database each time. It is sent when it changes
  * and again on each birth, so a lost message costs nothing.
  */
+import { type Manifest, signManifest, verifyManifest } from "../../shared/artifact/manifest.ts";
 import type { Signed } from "../../shared/artifact/signature.ts";
+import { isFleetError } from "../../shared/errors.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
@@ -79,6 +81,7 @@ export async function publishDesired(
 
 /** At start and after a lost connection: nobody knows what the broker lost. */
 export async function publishAllDesired(ctx: ControllerContext): Promise<void> {
+  await renewManifests(ctx);
   const rows = await ctx.db
     .selectFrom("devices")
     .select("id")
@@ -88,4 +91,52 @@ export async function publishAllDesired(ctx: ControllerContext): Promise<void> {
     ctx,
     rows.map(({ id }) => id),
   );
+}
+
+/**
+ * Orders that still stand are signed again when half of their time is over, so that a device that was
+ * away for long can follow them. Everything but their dates stays as it was. Answers whom to tell.
+ */
+export async function renewManifests(ctx: ControllerContext): Promise<string[]> {
+  return ctx.db.transaction().execute(async (trx) => {
+    const rows = await trx
+      .selectFrom("desiredModels")
+      .innerJoin("attempts", "attempts.id", "desiredModels.attempt")
+      .innerJoin("devices", "devices.id", "desiredModels.device")
+      .select(["attempts.id", "attempts.device", "attempts.manifestJson"])
+      .where("attempts.outcome", "is", null)
+      .where("attempts.createdAtMs", "<=", ctx.clock.wallMs() - ctx.config.manifestTtlMs / 2)
+      .where("devices.standing", "=", "active")
+      .execute();
+    const touched: string[] = [];
+    for (const { id, device, manifestJson } of rows) {
+      const manifest = renewedManifest(ctx, JSON.parse(manifestJson));
+      if (manifest === undefined) continue;
+      await trx
+        .updateTable("attempts")
+        .set({ manifestJson: JSON.stringify(manifest) })
+        .where("id", "=", id)
+        .execute();
+      touched.push(device);
+    }
+    await raiseDesiredRevision(trx, touched);
+    return touched;
+  });
+}
+
+/** Undefined while half of its time is left. What we did not sign ourselves is left as it is. */
+function renewedManifest(ctx: ControllerContext, document: unknown): Signed | undefined {
+  let manifest: Manifest;
+  try {
+    manifest = verifyManifest(document, [ctx.signingKey.publicKey]);
+  } catch (error) {
+    if (!isFleetError(error)) throw error;
+    ctx.log.warn("a stored manifest is not ours and was not renewed", { error: String(error) });
+    return undefined;
+  }
+  const nowMs = ctx.clock.wallMs();
+  const leftMs = manifest.expiresAtMs - nowMs;
+  if (leftMs > (manifest.expiresAtMs - manifest.issuedAtMs) / 2) return undefined;
+  const expiresAtMs = nowMs + ctx.config.manifestTtlMs;
+  return signManifest({ ...manifest, issuedAtMs: nowMs, expiresAtMs }, ctx.signingKey);
 }

@@ -1,7 +1,21 @@
-/** Stores the one outcome of an attempt and lets its rollout take the next step. */
+/**
+ * Stores the one outcome of an attempt and lets its rollout take the next step.
+ *
+ * Invariant: only a device that serves the bundle of its signed manifest has committed.
+ */
+import { z } from "zod";
+import { sha256Schema } from "../../shared/artifact/hash.ts";
+import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import { advanceRollout } from "./service.ts";
+
+type Outcome = PayloadOf<"attempt-outcome">;
+
+/** The part of a stored manifest that says what was ordered. */
+const orderedSchema = z.object({
+  signed: z.object({ bundle: z.object({ sha256: sha256Schema }) }),
+});
 
 export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
   ctx,
@@ -10,13 +24,22 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
   payload,
 ) => {
   const nowMs = ctx.clock.wallMs();
+  const attempt = await trx
+    .selectFrom("attempts")
+    .select("manifestJson")
+    .where("id", "=", payload.attempt)
+    .where("device", "=", device)
+    .executeTakeFirst();
+  if (attempt === undefined) return undefined;
+  const ordered = orderedSchema.parse(JSON.parse(attempt.manifestJson)).signed.bundle.sha256;
+  const { outcome, code, why } = believed(payload, ordered);
   const updated = await trx
     .updateTable("attempts")
     .set({
       status: "decided",
-      outcome: payload.outcome,
-      code: payload.code,
-      why: payload.why,
+      outcome,
+      code,
+      why,
       gatesJson: JSON.stringify(payload.gates),
       servingSha256: payload.servingSha256,
       decidedAtMs: nowMs,
@@ -30,15 +53,24 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
   if (updated === undefined) return undefined;
   await recordEvent(trx, {
     atMs: nowMs,
-    kind: `attempt-${payload.outcome}`,
+    kind: `attempt-${outcome}`,
     subject: device,
-    message: `${payload.model} ${payload.version}: ${payload.why}`,
+    message: `${payload.model} ${payload.version}: ${why}`,
     data: {
       attempt: payload.attempt,
       rollout: updated.rollout,
-      code: payload.code,
+      code,
       gates: payload.gates,
     },
   });
   return () => advanceRollout(ctx, updated.rollout);
 };
+
+/** What the payload proves: a commit counts when the ordered bundle is what is served. */
+function believed(payload: Outcome, ordered: string): Pick<Outcome, "outcome" | "code" | "why"> {
+  const { outcome, bundleSha256, servingSha256 } = payload;
+  if (outcome !== "committed" || (bundleSha256 === ordered && servingSha256 === ordered))
+    return payload;
+  const why = `it says that it committed ${bundleSha256} and serves ${servingSha256 ?? "nothing"}; ordered was ${ordered}`;
+  return { outcome: "failed", code: "outcome-unproven", why };
+}

@@ -10,11 +10,11 @@ export interface Selectable {
 }
 
 /** `rest` are the devices that no earlier stage took; `total` counts all that the rollout may reach. */
-export function selectDevices(
+export function selectDevices<Device extends Selectable>(
   select: Stage["select"],
-  rest: readonly Selectable[],
+  rest: readonly Device[],
   total: number,
-): Selectable[] {
+): Device[] {
   const ordered = [...rest].sort(
     (a, b) => Number(b.measured) - Number(a.measured) || (a.id < b.id ? -1 : 1),
   );

@@ -6,14 +6,13 @@ import { z } from "zod";
 import type { Stage } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
-import { publishDesired, raiseDesiredRevision } from "../fleet/desired.ts";
+import { publishDesired, renewManifests } from "../fleet/desired.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
 import { drawReleaseCounter } from "./counter.ts";
 import { defaultStages, type RolloutState, rolloutStateSchema, step } from "./machine.ts";
-import { signRelease } from "./release.ts";
-import { type Selectable, selectDevices } from "./selection.ts";
+import { offerStage, withdrawOpen } from "./offers.ts";
 import { type StageCount, stageVerdict } from "./stage-verdict.ts";
 import type { RolloutEvent, RolloutStatus } from "./transitions.ts";
 
@@ -38,7 +37,10 @@ export type AttemptView = Omit<AttemptTable, "manifestJson" | "gatesJson"> & {
   readonly gates: unknown;
 };
 
-/** Errors: `not-found`, `conflict` when another rollout of the model runs or no class has a variant. */
+/**
+ * Errors: `not-found` when no class has a variant; `conflict` when another rollout of the model runs or
+ * the first stage selects nobody.
+ */
 export async function startRollout(
   ctx: ControllerContext,
   order: { model: string; version: string; stages?: readonly Stage[] | undefined },
@@ -66,7 +68,15 @@ export async function startRollout(
     await trx.insertInto("rollouts").values(row).execute();
     const message = `${order.model} ${order.version}, counter ${state.releaseCounter}`;
     await recordEvent(trx, { atMs: nowMs, kind: "rollout-started", subject: id, message });
-    return offerStage(ctx, trx, row, state);
+    const offered = await offerStage(ctx, trx, row, state);
+    // A first stage of nobody would pass, and the next one would be the first to try this version.
+    if (offered.length === 0) {
+      throw new FleetError(
+        "conflict",
+        `stage "${state.stages[0]?.name}" selects no active device whose class chose a variant`,
+      );
+    }
+    return offered;
   });
   await publishDesired(ctx, touched);
   await advanceRollout(ctx, id);
@@ -104,125 +114,6 @@ async function requireStartable(
   }
 }
 
-/** Creates an attempt for each device of the current stage; answers whom to tell. */
-async function offerStage(
-  ctx: ControllerContext,
-  trx: Database,
-  rollout: RolloutTable,
-  state: RolloutState,
-): Promise<string[]> {
-  const stage = state.stages[state.stage];
-  if (stage === undefined) return [];
-  const reachable = await reachableDevices(trx, rollout);
-  const taken = await trx
-    .selectFrom("attempts")
-    .select("device")
-    .where("rollout", "=", rollout.id)
-    .execute();
-  const before = new Set(taken.map(({ device }) => device));
-  const rest = reachable.filter(({ id }) => !before.has(id));
-  const selected = selectDevices(stage.select, rest, reachable.length);
-  const last = state.stage === state.stages.length - 1;
-  for (const device of selected) {
-    await addAttempt(ctx, trx, { rollout, state, device, arm: last ? "fleet" : "canary" });
-  }
-  const devices = selected.map(({ id }) => id);
-  await raiseDesiredRevision(trx, devices);
-  return devices;
-}
-
-type Reachable = Selectable & { bundleSha256: string; recipe: string; choiceEmulated: boolean };
-
-/** Active devices whose class chose a variant of this version. */
-async function reachableDevices(trx: Database, rollout: RolloutTable): Promise<Reachable[]> {
-  const rows = await trx
-    .selectFrom("devices")
-    .innerJoin("choices", "choices.deviceClass", "devices.deviceClass")
-    .select([
-      "devices.id",
-      "devices.region",
-      "choices.deviceClass",
-      "choices.bundleSha256",
-      "choices.recipe",
-      "choices.emulated",
-    ])
-    .where("choices.model", "=", rollout.model)
-    .where("choices.version", "=", rollout.version)
-    .where("choices.bundleSha256", "is not", null)
-    .where("devices.standing", "=", "active")
-    .execute();
-  const measured = await trx
-    .selectFrom("measurements")
-    .select("device")
-    .where("model", "=", rollout.model)
-    .where("version", "=", rollout.version)
-    .execute();
-  const first = new Set(measured.map(({ device }) => device));
-  return rows.map((row) => ({
-    id: row.id,
-    region: row.region,
-    deviceClass: row.deviceClass,
-    measured: first.has(row.id),
-    bundleSha256: row.bundleSha256 ?? "",
-    recipe: row.recipe ?? "",
-    choiceEmulated: row.emulated === 1,
-  }));
-}
-
-async function addAttempt(
-  ctx: ControllerContext,
-  trx: Database,
-  options: {
-    rollout: RolloutTable;
-    state: RolloutState;
-    device: Selectable;
-    arm: "canary" | "fleet";
-  },
-): Promise<void> {
-  const { rollout, state, arm } = options;
-  const device = options.device as Reachable;
-  const deviceClass = ctx.fleet.classes.find(({ name }) => name === device.deviceClass);
-  if (deviceClass === undefined) return;
-  const manifest = await signRelease(ctx, trx, {
-    device: device.id,
-    deviceClass,
-    purpose: "release",
-    releaseCounter: state.releaseCounter,
-    bundleSha256: device.bundleSha256,
-    choiceEmulated: device.choiceEmulated,
-  });
-  const id = `a-${rollout.id.slice(2)}-${device.id}`.slice(0, 64);
-  await trx
-    .insertInto("attempts")
-    .values({
-      id,
-      rollout: rollout.id,
-      device: device.id,
-      model: rollout.model,
-      version: rollout.version,
-      recipe: device.recipe,
-      stage: state.stage,
-      arm,
-      bundleSha256: device.bundleSha256,
-      releaseCounter: state.releaseCounter,
-      manifestJson: JSON.stringify(manifest),
-      status: "offered",
-      outcome: null,
-      code: null,
-      why: null,
-      gatesJson: null,
-      servingSha256: null,
-      createdAtMs: ctx.clock.wallMs(),
-      decidedAtMs: null,
-    })
-    .execute();
-  await trx
-    .insertInto("desiredModels")
-    .values({ device: device.id, model: rollout.model, attempt: id })
-    .onConflict((conflict) => conflict.columns(["device", "model"]).doUpdateSet({ attempt: id }))
-    .execute();
-}
-
 /** Looks at the current stage and takes every step that its attempts allow. */
 export async function advanceRollout(ctx: ControllerContext, id: string): Promise<void> {
   for (;;) {
@@ -256,15 +147,18 @@ export async function advanceRollout(ctx: ControllerContext, id: string): Promis
 async function countStage(trx: Database, rollout: string, stage: number): Promise<StageCount> {
   const rows = await trx
     .selectFrom("attempts")
-    .select("outcome")
+    .leftJoin("devices", "devices.id", "attempts.device")
+    .select(["attempts.outcome", "devices.standing"])
     .where("rollout", "=", rollout)
     .where("stage", "=", stage)
     .execute();
-  const of = (...outcomes: (string | null)[]) =>
-    rows.filter(({ outcome }) => outcomes.includes(outcome)).length;
+  const of = (wanted: string) => rows.filter(({ outcome }) => outcome === wanted).length;
   const committed = of("committed");
   const rolledBack = of("rolled-back");
-  const open = of(null);
+  // Devices that retired or are quarantined may not try anything: nobody waits for them.
+  const open = rows.filter(
+    ({ outcome, standing }) => outcome === null && standing === "active",
+  ).length;
   return { open, committed, rolledBack, other: rows.length - open - committed - rolledBack };
 }
 
@@ -298,21 +192,6 @@ async function applyEvent(
     else touched.push(...(await withdrawOpen(trx, row.id)));
   }
   return touched;
-}
-
-/** Open attempts are no longer wanted; devices that are trying them end as "superseded". */
-async function withdrawOpen(trx: Database, rollout: string): Promise<string[]> {
-  const open = await trx
-    .selectFrom("attempts")
-    .select(["id", "device"])
-    .where("rollout", "=", rollout)
-    .where("outcome", "is", null)
-    .execute();
-  const ids = open.map(({ id }) => id);
-  if (ids.length > 0) await trx.deleteFrom("desiredModels").where("attempt", "in", ids).execute();
-  const devices = open.map(({ device }) => device);
-  await raiseDesiredRevision(trx, devices);
-  return devices;
 }
 
 /** Pause, resume or abort. Errors: `not-found`, `conflict`. */
@@ -378,8 +257,9 @@ export async function attemptsOfDevice(
   return rows.map(attemptViewOf);
 }
 
-/** At start and every minute: deadlines pass without any message. */
+/** At start and every minute: deadlines and the time of manifests pass without any message. */
 export async function advanceAllRollouts(ctx: ControllerContext): Promise<void> {
+  await publishDesired(ctx, await renewManifests(ctx));
   const rows = await ctx.db
     .selectFrom("rollouts")
     .select("id")
