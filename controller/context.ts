@@ -8,13 +8,14 @@ import type { Processes } from "../shared/ports/processes.ts";
 import type { Random } from "../shared/ports/random.ts";
 import type { OpenSqlite, Sqlite } from "../shared/ports/sqlite.ts";
 import type { MessageName, PayloadOf } from "../shared/protocol/registry.ts";
-import type { Pace } from "./artifacts/pacer.ts";
+import type { BlockQueue } from "./artifacts/block-queue.ts";
 import type { BlobStore } from "./blobs/blob-store.ts";
 import type { StartBroker } from "./broker/port.ts";
 import type { Recipe } from "./compress/recipe.ts";
 import type { ControllerConfig } from "./config.ts";
 import type { DeviceClass } from "./fleet/classes.ts";
 import type { Region } from "./fleet/regions.ts";
+import type { NoteFault } from "./mqtt/fault-log.ts";
 import type { Database } from "./storage/database.ts";
 
 export interface ControllerPorts {
@@ -51,8 +52,12 @@ export interface ControllerContext extends ControllerPorts {
     device: string,
     payload: PayloadOf<Name>,
   ) => Promise<void>;
-  /** Waits until this many bytes of a transfer may leave. */
-  readonly pace: Pace;
+  /** Tells a device that an outbox message is stored; call after the commit. */
+  readonly ack: (device: string, message: PayloadOf<"ack">["messages"][number]) => void;
+  /** Records what a sender did wrong, without letting it fill the record. */
+  readonly noteFault: NoteFault;
+  /** Sends the artifact blocks that a device asked for, when it is its turn. */
+  readonly blockQueue: BlockQueue;
   /** Closes a device's connection, if it has one. */
   readonly disconnect: (device: string) => void;
 }

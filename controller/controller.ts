@@ -3,8 +3,10 @@
  * stops them in reverse.
  */
 import { join } from "node:path";
-import type { KeyPair } from "../shared/artifact/signature.ts";
+import { FleetError } from "../shared/errors.ts";
 import { writeFileAtomic } from "../shared/files/atomic-file.ts";
+import type { Sqlite } from "../shared/ports/sqlite.ts";
+import { createBlockQueue } from "./artifacts/block-queue.ts";
 import { createPacer } from "./artifacts/pacer.ts";
 import { requireWholeFolder } from "./backup/restore-marker.ts";
 import { blobStore } from "./blobs/blob-store.ts";
@@ -15,11 +17,13 @@ import { reclassify } from "./fleet/devices.ts";
 import { loadFleetConfig } from "./fleet/load.ts";
 import { startHttp } from "./http/server.ts";
 import { createJobs } from "./jobs/queue.ts";
+import { createFaultLog, type NoteFault } from "./mqtt/fault-log.ts";
+import { createGate, type Gate } from "./mqtt/gate.ts";
 import { createLink } from "./mqtt/link.ts";
 import { advanceAllRollouts } from "./rollout/service.ts";
-import { openDatabase } from "./storage/database.ts";
+import { type Database, openDatabase } from "./storage/database.ts";
 import { recordEvent } from "./storage/events/repository.ts";
-import { openAuthority } from "./trust/authority.ts";
+import { type Authority, openAuthority } from "./trust/authority.ts";
 import { hashText } from "./trust/claims.ts";
 import { principalOf } from "./trust/credentials.ts";
 
@@ -38,65 +42,125 @@ export async function runController(
   ports: ControllerPorts,
   config: ControllerConfig,
 ): Promise<RunningController> {
-  const { files, clock, random, log } = ports;
+  const { files, clock, random } = ports;
   await files.makeDirectory(config.dataDir);
   await requireWholeFolder(files, config.dataDir);
+  const fleet = await loadFleetConfig(files, config.configDir);
+  const lock = takeLock(ports, config.dataDir);
   const sqlite = ports.openSqlite(join(config.dataDir, "controller.db"));
   const db = await openDatabase(sqlite, clock.wallMs());
+  const ownAddress = addressOf(config.host);
   const authority = await openAuthority(files, random, {
     directory: join(config.dataDir, "keys"),
-    hostNames: config.publicNames,
+    hostNames: [...new Set([...config.publicNames, ownAddress])],
   });
+  const noteFault = createFaultLog({ clock, record: (event) => recordEvent(db, event) });
+  const gate = createGate();
   const secret = Buffer.from(random.bytes(secretBytes)).toString("base64url");
-  const secretSha256 = hashText(secret);
-  const broker: Broker = await ports.startBroker({
-    host: config.host,
-    port: config.mqttPort,
-    certPem: authority.serverCertPem,
-    keyPem: authority.serverKeyPem,
-    tenant: config.tenant,
-    log,
-    authenticate: (credential) => principalOf(db, secretSha256, credential),
-    onViolation(principal, topic) {
-      const subject = principal.kind === "controller" ? "controller" : principal.id;
-      const message = `tried ${topic.slice(0, 200)}`;
-      void recordEvent(db, { atMs: clock.wallMs(), kind: "topic-foreign", subject, message }).catch(
-        () => {},
-      );
-    },
-  });
-  const mqttUrl = `mqtts://${config.publicNames[0]}:${broker.port}`;
+  const broker = await openBroker(ports, { config, db, authority, secret, gate, noteFault });
   const link = createLink({
     ctx: () => ctx,
     ports,
     tenant: config.tenant,
-    url: `mqtts://${config.publicNames[0]}:${broker.port}`,
+    url: mqttUrlOf(ownAddress, broker.port),
     caPem: authority.caPem,
     secret,
+    gate,
   });
   const ctx: ControllerContext = {
     ...ports,
     config,
     db,
     sqlite,
+    fleet,
     blobs: blobStore(files, join(config.dataDir, "blobs")),
-    fleet: await loadFleetConfig(files, config.configDir),
-    signingKey: authority.signingKey satisfies KeyPair,
+    signingKey: authority.signingKey,
     caPem: authority.caPem,
-    mqttUrl,
+    mqttUrl: mqttUrlOf(config.publicNames[0] ?? ownAddress, broker.port),
     publish: link.publish,
-    pace: createPacer(clock, config.transferBytesPerSecond),
+    ack: link.ack,
+    noteFault,
+    blockQueue: createBlockQueue({
+      pace: createPacer(clock, config.transferBytesPerSecond),
+      onError: (device, error) =>
+        ports.log.error("a block could not be sent", { device, error: String(error) }),
+    }),
     disconnect: broker.disconnect,
   };
-  return start({ ctx, link, broker });
+  return start({ ctx, link, broker, lock });
+}
+
+/** Holds a write lock in a database of its own; the system drops it with the process. */
+function takeLock(ports: ControllerPorts, dataDir: string): Sqlite {
+  const lock = ports.openSqlite(join(dataDir, "controller.lock"));
+  try {
+    lock.exec("begin exclusive");
+  } catch (cause) {
+    lock.close();
+    throw new FleetError("conflict", `another controller runs on ${dataDir}`, { cause });
+  }
+  return lock;
+}
+
+/** A broker that lets devices in only while the controller listens to them. */
+function openBroker(
+  { startBroker, log }: ControllerPorts,
+  parts: {
+    config: ControllerConfig;
+    db: Database;
+    authority: Authority;
+    secret: string;
+    gate: Gate;
+    noteFault: NoteFault;
+  },
+): Promise<Broker> {
+  const { config, db, authority, gate, noteFault } = parts;
+  const secretSha256 = hashText(parts.secret);
+  return startBroker({
+    host: config.host,
+    port: config.mqttPort,
+    certPem: authority.serverCertPem,
+    keyPem: authority.serverKeyPem,
+    tenant: config.tenant,
+    log,
+    async authenticate(credential) {
+      const principal = await principalOf(db, secretSha256, credential);
+      if (principal !== undefined && principal.kind !== "controller") await gate.passage();
+      return principal;
+    },
+    onViolation(principal, topic) {
+      const subject = principal.kind === "controller" ? "controller" : principal.id;
+      const message = `tried ${topic}`;
+      const fault = {
+        kind: "topic-foreign",
+        subject,
+        code: "topic-foreign",
+        message,
+        topic,
+      } as const;
+      void noteFault(fault).catch((error: unknown) =>
+        log.error("a fault was not stored", { error: String(error) }),
+      );
+    },
+  });
+}
+
+/** Where this machine reaches its own listener. */
+function addressOf(host: string): string {
+  return host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+}
+
+function mqttUrlOf(host: string, port: number): string {
+  return `mqtts://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 async function start(parts: {
   ctx: ControllerContext;
   link: ReturnType<typeof createLink>;
   broker: Broker;
+  lock: Sqlite;
 }): Promise<RunningController> {
-  const { ctx, link, broker } = parts;
+  const { ctx, link, broker, lock } = parts;
   const { config, files, clock } = ctx;
   // Nobody is connected to a broker that has just started.
   await ctx.db.updateTable("devices").set({ online: 0 }).execute();
@@ -126,9 +190,11 @@ async function start(parts: {
       cancelTick();
       await http.stop();
       await jobs.stop();
+      await ctx.blockQueue.stop();
       await link.stop();
       await broker.stop();
       await ctx.db.destroy();
+      lock.close();
     },
   };
 }

@@ -1,9 +1,6 @@
 /**
- * Answers requests for artifact blocks, under one budget of bytes per second for all devices. Only
- * artifacts that a manifest for this device leads to are sent.
- *
- * Invariant: one request of a device is served at a time; a newer one replaces it, since it names
- * what is missing now.
+ * Answers requests for artifact blocks. Only artifacts that a manifest for this device leads to are
+ * sent, and only while the device is in good standing.
  */
 import { bundleDescriptorBytesMax, decodeBundle } from "../../shared/artifact/bundle.ts";
 import { type Manifest, manifestSchema } from "../../shared/artifact/manifest.ts";
@@ -19,27 +16,26 @@ export const onArtifactRequest: DirectHandler<"artifact-request"> = async (
   { device },
   request,
 ) => {
-  const totalBytes = await allowedBytes(ctx, device, request.sha256);
+  const { sha256 } = request;
+  const totalBytes = await allowedBytes(ctx, device, sha256);
   if (totalBytes === undefined) {
     await ctx.publish("artifact-refused", device, {
-      sha256: request.sha256,
+      sha256,
       code: "artifact-missing",
       reason: "no manifest for this device leads to it",
     });
     return;
   }
-  for (const index of wantedBlocks(request)) {
-    const offset = index * blockBytes;
-    if (offset >= totalBytes) break;
-    const data = await ctx.blobs.readRange(request.sha256, { offset, length: blockBytes });
-    await ctx.pace(data.byteLength);
-    await ctx.publish("artifact-block", device, {
-      sha256: request.sha256,
-      totalBytes,
-      index,
-      data,
-    });
-  }
+  ctx.blockQueue.order(device, {
+    sha256,
+    blocks: wantedBlocks(request).filter((index) => index * blockBytes < totalBytes),
+    bytesOf: (index) => Math.min(blockBytes, totalBytes - index * blockBytes),
+    async send(index) {
+      const range = { offset: index * blockBytes, length: blockBytes };
+      const data = await ctx.blobs.readRange(sha256, range);
+      await ctx.publish("artifact-block", device, { sha256, totalBytes, index, data });
+    },
+  });
 };
 
 function wantedBlocks({ firstBlock, missing }: Request): number[] {
@@ -75,14 +71,18 @@ async function manifestsOf(ctx: ControllerContext, device: string): Promise<Mani
   const attempts = await ctx.db
     .selectFrom("desiredModels")
     .innerJoin("attempts", "attempts.id", "desiredModels.attempt")
+    .innerJoin("devices", "devices.id", "desiredModels.device")
     .select("manifestJson")
     .where("desiredModels.device", "=", device)
+    .where("devices.standing", "=", "active")
     .execute();
   const measurements = await ctx.db
     .selectFrom("measurements")
+    .innerJoin("devices", "devices.id", "measurements.device")
     .select("manifestJson")
-    .where("device", "=", device)
-    .where("status", "=", "wanted")
+    .where("measurements.device", "=", device)
+    .where("measurements.status", "=", "wanted")
+    .where("devices.standing", "=", "active")
     .execute();
   return [...attempts, ...measurements].map(({ manifestJson }) =>
     manifestSchema.parse((JSON.parse(manifestJson) as { signed: unknown }).signed),

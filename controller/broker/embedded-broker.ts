@@ -10,57 +10,42 @@ import { clientIdOf, mayPublish, maySubscribe, type Principal } from "./access.t
 import { packetLimit } from "./packet-limit.ts";
 import type { Broker, BrokerOptions } from "./port.ts";
 
-/** CONNACK 4 of MQTT 3.1.1 §3.2.2.3: bad user name or password. */
+/** CONNACK 4 and 5 of MQTT 3.1.1 §3.2.2.3: bad user name or password, not authorized. */
 const badCredential = 4;
+const notAuthorized = 5;
 /** Longest packet: the longest message, its envelope and topic. */
 const packetBytesMax = Math.max(...Object.values(messages).map(({ bytesMax }) => bytesMax)) + 4_096;
 const connectionsMax = 20_000;
-/** A client that does not say CONNECT within this is dropped, in ms. */
+/** Sockets that have not said who they are; more are turned away, and come back by their backoff. */
+const pendingMax = 2_000;
+/** A client that does not finish its TLS handshake, or say CONNECT, within this is dropped, in ms. */
 const connectTimeoutMs = 15_000;
 
+interface Will {
+  readonly topic: string;
+  readonly retain?: boolean | undefined;
+}
+
 export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broker> {
-  const principals = new WeakMap<Client, Principal>();
   const clients = new Map<string, Client>();
-  const broker = new Aedes({
-    connectTimeout: connectTimeoutMs,
-    concurrency: 1_000,
-    maxClientsIdLength: 80,
-    authenticate(client, username, password, done) {
-      void identify(options, client, username, password).then((principal) => {
-        if (principal === undefined) {
-          done(Object.assign(new Error("bad credential"), { returnCode: badCredential }), false);
-          return;
-        }
-        principals.set(client, principal);
-        done(null, true);
-      });
-    },
-    authorizePublish(client, packet, done) {
-      const principal = client === null ? undefined : principals.get(client);
-      const allowed =
-        principal !== undefined &&
-        !packet.retain &&
-        mayPublish(principal, packet.topic, options.tenant);
-      if (!allowed && principal !== undefined) options.onViolation(principal, packet.topic);
-      done(allowed ? null : new Error("this topic is not yours"));
-    },
-    authorizeSubscribe(client, subscription, done) {
-      const principal = principals.get(client);
-      const allowed =
-        principal !== undefined && maySubscribe(principal, subscription.topic, options.tenant);
-      if (!allowed && principal !== undefined) options.onViolation(principal, subscription.topic);
-      done(null, allowed ? subscription : null);
-    },
-  });
-  await broker.listen();
+  const broker = await guardedBroker(options);
   broker.on("clientReady", (client) => clients.set(client.id, client));
   broker.on("clientDisconnect", (client) => {
     if (clients.get(client.id) === client) clients.delete(client.id);
   });
   const sockets = new Set<TLSSocket>();
   const server = createServer(
-    { cert: options.certPem, key: options.keyPem, minVersion: "TLSv1.2" },
+    {
+      cert: options.certPem,
+      key: options.keyPem,
+      minVersion: "TLSv1.2",
+      handshakeTimeout: connectTimeoutMs,
+    },
     (socket) => {
+      if (sockets.size - clients.size >= pendingMax) {
+        socket.destroy();
+        return;
+      }
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
       broker.handle(limited(socket));
@@ -83,6 +68,55 @@ export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broke
       await new Promise<void>((resolve) => broker.close(resolve));
     },
   };
+}
+
+/** An aedes that asks access.ts about every connection, will, message and subscription. */
+async function guardedBroker(options: BrokerOptions): Promise<Aedes> {
+  const principals = new WeakMap<Client, Principal>();
+  const wills = new WeakMap<Client, Will>();
+  const refused = (principal: Principal | undefined, topic: string): Error => {
+    if (principal !== undefined) options.onViolation(principal, topic);
+    return new Error("this topic is not yours");
+  };
+  const mayWrite = (principal: Principal, { topic, retain }: Will) =>
+    retain !== true && mayPublish(principal, topic, options.tenant);
+  const broker = new Aedes({
+    connectTimeout: connectTimeoutMs,
+    concurrency: 1_000,
+    maxClientsIdLength: 80,
+    preConnect(client, packet, done) {
+      if (packet.will !== undefined) wills.set(client, packet.will);
+      done(null, true);
+    },
+    authenticate(client, username, password, done) {
+      void identify(options, client, username, password).then((principal) => {
+        const refuse = (returnCode: number, why: string) =>
+          done(Object.assign(new Error(why), { returnCode }), false);
+        if (principal === undefined) return refuse(badCredential, "bad credential");
+        const will = wills.get(client);
+        if (will !== undefined && !mayWrite(principal, will)) {
+          return refuse(notAuthorized, refused(principal, will.topic).message);
+        }
+        principals.set(client, principal);
+        return done(null, true);
+      });
+    },
+    // An error closes the connection; MQTT 3.1.1 §3.3.5 allows no other way to refuse a message.
+    authorizePublish(client, packet, done) {
+      const principal = client === null ? undefined : principals.get(client);
+      const allowed = principal !== undefined && mayWrite(principal, packet);
+      done(allowed ? null : refused(principal, packet.topic));
+    },
+    authorizeSubscribe(client, subscription, done) {
+      const principal = principals.get(client);
+      const allowed =
+        principal !== undefined && maySubscribe(principal, subscription.topic, options.tenant);
+      if (allowed) done(null, subscription);
+      else done(refused(principal, subscription.topic));
+    },
+  });
+  await broker.listen();
+  return broker;
 }
 
 async function identify(

@@ -16,10 +16,11 @@ import {
   type MessageDefinition,
 } from "../../shared/protocol/message.ts";
 import { messageOfTopic, messages, type PayloadOf } from "../../shared/protocol/registry.ts";
-import { controllerFilters, topicOf } from "../../shared/protocol/topics.ts";
+import { controllerFilters, parseTopic, topicOf } from "../../shared/protocol/topics.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishAllDesired } from "../fleet/desired.ts";
-import { recordEvent } from "../storage/events/repository.ts";
+import { createAcks } from "./acks.ts";
+import type { Gate } from "./gate.ts";
 import type { DirectHandler, DirectName, OutboxHandler, OutboxName } from "./handlers/handler.ts";
 import { directHandlers, outboxHandlers } from "./handlers/registry.ts";
 
@@ -27,6 +28,7 @@ export interface Link {
   start(): void;
   stop(): Promise<void>;
   publish: ControllerContext["publish"];
+  ack: ControllerContext["ack"];
 }
 
 const keepaliveSeconds = 30;
@@ -34,6 +36,11 @@ const connectTimeoutMs = 20_000;
 /** The controller waits for its own broker: short retries. */
 const backoff = { baseMs: 100, capMs: 2_000 };
 const bootBytes = 8;
+/**
+ * Messages of one device that may wait for their turn; more are dropped. An agent has 16 reports in
+ * flight and sends those again that get no ack.
+ */
+const waitingMax = 256;
 
 export function createLink(options: {
   /** Complete once the link exists; read on each use. */
@@ -43,43 +50,43 @@ export function createLink(options: {
   url: string;
   caPem: string;
   secret: string;
+  /** Opened while this link listens. */
+  gate: Gate;
 }): Link {
   const { ports, tenant } = options;
   const boot = Buffer.from(ports.random.bytes(bootBytes)).toString("hex");
-  const queues = new Map<string, Promise<void>>();
+  const queues = createQueues();
   let sequence = 0;
   let connection: MqttConnection | undefined;
 
   const publish: Link["publish"] = async (name, device, payload) => {
     const message = messages[name] as MessageDefinition;
-    const bytes = encodeMessage(
-      message,
-      {
-        tenant,
-        device,
-        boot,
-        sequence: sequence++,
-        monotonicMs: ports.clock.monotonicMs(),
-        wallMs: ports.clock.wallMs(),
-        clockTrusted: true,
-      },
-      payload,
-    );
-    await connection
-      ?.publish(topicOf(message, tenant, device), bytes, message.qos)
-      .catch((error: unknown) => {
-        ports.log.debug("a message was not sent", { name, device, error: String(error) });
-      });
+    try {
+      const bytes = encodeMessage(
+        message,
+        {
+          tenant,
+          device,
+          boot,
+          sequence: sequence++,
+          monotonicMs: ports.clock.monotonicMs(),
+          wallMs: ports.clock.wallMs(),
+          clockTrusted: true,
+        },
+        payload,
+      );
+      await connection?.publish(topicOf(message, tenant, device), bytes, message.qos);
+    } catch (error) {
+      ports.log.warn("a message was not sent", { name, device, error: String(error) });
+    }
   };
-  /** Messages of one device are handled one after the other, those of others beside them. */
-  const enqueue = (topic: string, bytes: Uint8Array): void => {
+  const acks = createAcks(ports.clock, (device, sent) =>
+    publish("ack", device, { messages: sent }),
+  );
+  const receive = (topic: string, bytes: Uint8Array): void => {
     const key = topic.slice(0, topic.lastIndexOf("/"));
-    const before = queues.get(key) ?? Promise.resolve();
-    const after = before.then(() => handle(options.ctx(), topic, bytes));
-    queues.set(key, after);
-    void after.then(() => {
-      if (queues.get(key) === after) queues.delete(key);
-    });
+    if (queues.add(key, () => handle(options.ctx(), topic, bytes))) return;
+    ports.log.warn("a device sends faster than its messages are handled", { topic });
   };
   const loop = createSessionLoop({
     connect: ports.connectMqtt,
@@ -99,27 +106,55 @@ export function createLink(options: {
     }),
     async onConnected(opened) {
       connection = opened;
-      opened.onMessage(enqueue);
+      opened.onMessage(receive);
       for (const filter of controllerFilters(tenant)) await opened.subscribe(filter, 1);
+      options.gate.open();
       void publishAllDesired(options.ctx()).catch((error: unknown) => {
         ports.log.error("wanted states could not be sent", { error: String(error) });
       });
     },
     onLost() {
       connection = undefined;
+      options.gate.close();
     },
   });
   return {
     publish,
+    ack: acks.add,
     start: () => loop.start(),
     async stop() {
+      await acks.flush();
       await loop.stop();
-      await Promise.allSettled(queues.values());
+      await queues.empty();
+      await acks.flush();
+    },
+  };
+}
+
+/** Tasks of one key run one after the other, those of others beside them. */
+function createQueues() {
+  const queues = new Map<string, { last: Promise<void>; waiting: number }>();
+  return {
+    /** False when too much waits there already. */
+    add(key: string, task: () => Promise<void>): boolean {
+      const queue = queues.get(key) ?? { last: Promise.resolve(), waiting: 0 };
+      if (queue.waiting >= waitingMax) return false;
+      queue.waiting++;
+      queue.last = queue.last.then(task).finally(() => {
+        queue.waiting--;
+        if (queue.waiting === 0) queues.delete(key);
+      });
+      queues.set(key, queue);
+      return true;
+    },
+    async empty(): Promise<void> {
+      await Promise.allSettled([...queues.values()].map(({ last }) => last));
     },
   };
 }
 
 async function handle(ctx: ControllerContext, topic: string, bytes: Uint8Array): Promise<void> {
+  const sender = parseTopic(topic)?.device ?? "unknown";
   try {
     const { name, address } = messageOfTopic(topic);
     const { envelope, payload } = decodeMessage(messages[name] as MessageDefinition, bytes);
@@ -137,19 +172,15 @@ async function handle(ctx: ControllerContext, topic: string, bytes: Uint8Array):
     }
   } catch (error) {
     const code = isFleetError(error) ? error.code : "internal";
-    ctx.log.warn("a message was dropped", { topic, code, error: String(error) });
-    const message = error instanceof Error ? error.message.slice(0, 500) : String(error);
-    const event = {
-      atMs: ctx.clock.wallMs(),
-      kind: "message-dropped",
-      subject: topic,
-      message,
-      data: { code },
-    };
-    await recordEvent(ctx.db, event).catch(() => {});
+    const message = error instanceof Error ? error.message : String(error);
+    if (code === "internal") ctx.log.error("a message was not handled", { topic, error: message });
+    await ctx
+      .noteFault({ kind: "message-dropped", subject: sender, code, message, topic })
+      .catch((cause: unknown) => ctx.log.error("a fault was not stored", { cause: String(cause) }));
   }
 }
 
+/** Stores the message and its effect in one transaction; acks it only after the commit. */
 async function handleOutbox(
   ctx: ControllerContext,
   name: OutboxName,
@@ -167,6 +198,6 @@ async function handleOutbox(
     if (inserted.numInsertedOrUpdatedRows === 0n) return undefined;
     return handler(ctx, trx, envelope, payload as PayloadOf<OutboxName>);
   });
-  await ctx.publish("ack", device, { messages: [{ boot, sequence }] });
+  ctx.ack(device, { boot, sequence });
   await afterwards?.();
 }

@@ -61,7 +61,13 @@ async function addDevice(id: string): Promise<void> {
 
 function connect(
   id: string,
-  change: { clientId?: string; password?: string; boot?: string; session?: number } = {},
+  change: {
+    clientId?: string;
+    password?: string;
+    boot?: string;
+    session?: number;
+    will?: string;
+  } = {},
 ) {
   const { boot = "a".repeat(16), session = 1 } = change;
   return ports.connectMqtt({
@@ -74,7 +80,7 @@ function connect(
     keepaliveSeconds: 30,
     connectTimeoutMs: 10_000,
     will: {
-      topic: topicOf(death, "main", id),
+      topic: change.will ?? topicOf(death, "main", id),
       payload: encodeMessage(death, envelope(id, boot), { session }),
       qos: 1,
     },
@@ -128,13 +134,21 @@ describe("access", () => {
     expect(await deviceRow("cam-2")).toMatchObject({ online: false });
   });
 
-  it("refuses to let a device read what is addressed to another", async () => {
-    const connection = await connect("cam-1");
-    await expect(connection.subscribe("fleetfit/v1/main/d/cam-2/+", 1)).rejects.toMatchObject({
-      code: "mqtt-refused",
-    });
-    await expect(connection.subscribe("#", 1)).rejects.toMatchObject({ code: "mqtt-refused" });
-    await connection.end();
+  it.each(["fleetfit/v1/main/d/cam-2/+", "#", "fleetfit/v1/main/d/+/+"])(
+    "closes the connection of a device that wants to read %s",
+    async (filter) => {
+      const connection = await connect("cam-1");
+      const gone = closed(connection);
+      await expect(connection.subscribe(filter, 1)).rejects.toMatchObject({
+        code: expect.stringMatching(/^mqtt-/),
+      });
+      expect(await gone).toBe(true);
+    },
+  );
+
+  it("refuses a last will that is not the device's own", async () => {
+    const will = topicOf(death, "main", "cam-2");
+    await expect(connect("cam-1", { will })).rejects.toMatchObject({ code: "mqtt-refused" });
   });
 
   it("closes a connection whose packet announces too many bytes", async () => {
