@@ -4,6 +4,7 @@ import type { Profile } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { messages, type PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
+import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { DeviceTable } from "../storage/schema.ts";
 import { classOf } from "./classes.ts";
@@ -68,30 +69,34 @@ export async function retireDevice(
   reason: string,
 ): Promise<DeviceView> {
   await getDevice(ctx, id);
-  await setStanding(ctx, id, "retired", reason);
+  await ctx.db
+    .transaction()
+    .execute((trx) => storeStanding(trx, ctx.clock.wallMs(), { id, standing: "retired", reason }));
+  await publishDesired(ctx, [id]);
   ctx.disconnect(id);
   return getDevice(ctx, id);
 }
 
-/** Stores a standing with its reason, says so, and tells the device. */
-export async function setStanding(
-  ctx: ControllerContext,
-  id: string,
-  standing: "active" | "quarantined" | "retired",
-  reason: string,
+/**
+ * Stores a standing with its reason and says so; send `desired` after the commit. Standings only get
+ * worse, so what is repeated or late changes nothing: the first reason stands.
+ */
+export async function storeStanding(
+  trx: Database,
+  atMs: number,
+  change: { id: string; standing: "quarantined" | "retired"; reason: string },
 ): Promise<void> {
-  await ctx.db.transaction().execute(async (trx) => {
-    await trx
-      .updateTable("devices")
-      .set({ standing, standingReason: reason, ...(standing === "retired" ? { online: 0 } : {}) })
-      .where("id", "=", id)
-      .where("standing", "!=", "retired")
-      .execute();
-    await raiseDesiredRevision(trx, [id]);
-    const atMs = ctx.clock.wallMs();
-    await recordEvent(trx, { atMs, kind: `device-${standing}`, subject: id, message: reason });
-  });
-  await publishDesired(ctx, [id]);
+  const { id, standing, reason } = change;
+  const better = standing === "retired" ? ["active", "quarantined"] : ["active"];
+  const changed = await trx
+    .updateTable("devices")
+    .set({ standing, standingReason: reason, ...(standing === "retired" ? { online: 0 } : {}) })
+    .where("id", "=", id)
+    .where("standing", "in", better)
+    .executeTakeFirst();
+  if (changed.numUpdatedRows === 0n) return;
+  await raiseDesiredRevision(trx, [id]);
+  await recordEvent(trx, { atMs, kind: `device-${standing}`, subject: id, message: reason });
 }
 
 /** Classes may have changed while the controller was down: every device is matched again. */
@@ -99,6 +104,24 @@ export async function reclassify(ctx: ControllerContext): Promise<void> {
   for (const device of await listDevices(ctx)) {
     const deviceClass = classOf(device, ctx.fleet.classes);
     if (deviceClass === device.deviceClass) continue;
-    await ctx.db.updateTable("devices").set({ deviceClass }).where("id", "=", device.id).execute();
+    await ctx.db.transaction().execute(async (trx) => {
+      await trx.updateTable("devices").set({ deviceClass }).where("id", "=", device.id).execute();
+      await recordClassChange(trx, ctx.clock.wallMs(), {
+        device: device.id,
+        before: device.deviceClass,
+        after: deviceClass,
+      });
+    });
   }
+}
+
+/** Says that a device has another class now. */
+export async function recordClassChange(
+  trx: Database,
+  atMs: number,
+  change: { device: string; before: string | null; after: string | null },
+): Promise<void> {
+  const { device, before, after } = change;
+  const message = `from ${before ?? "no class"} to ${after ?? "no class"}`;
+  await recordEvent(trx, { atMs, kind: "device-class-changed", subject: device, message });
 }

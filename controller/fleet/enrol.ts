@@ -3,6 +3,7 @@
  * with the same token, a retired key or an expired token gets a coded refusal.
  */
 
+import { publicKeySchema } from "../../shared/artifact/signature.ts";
 import { profileFingerprint } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
@@ -59,7 +60,7 @@ async function enrolInside(
     signingKeys: [ctx.signingKey.publicKey],
   });
   if (claim.usedByDevice !== null) {
-    if (claim.usedByKeyId === keyId) return accepted(claim.usedByDevice);
+    if (await isSameDevice(trx, claim.usedByDevice, request)) return accepted(claim.usedByDevice);
     throw new FleetError("claim-used", "another device already enrolled with this claim");
   }
   const nowMs = ctx.clock.wallMs();
@@ -89,6 +90,21 @@ async function enrolInside(
     message: `in ${claim.region} with ${claimId}`,
   });
   return accepted(device);
+}
+
+/**
+ * True for the request that made the device, sent again. The key alone is public, so the hash of the
+ * password must be the same too; it is never replaced.
+ */
+async function isSameDevice(trx: Database, id: string, request: Request): Promise<boolean> {
+  const row = await trx
+    .selectFrom("devices")
+    .select(["publicKeyJson", "passwordSha256"])
+    .where("id", "=", id)
+    .executeTakeFirst();
+  if (row === undefined) return false;
+  const { keyId } = publicKeySchema.parse(JSON.parse(row.publicKeyJson));
+  return keyId === request.publicKey.keyId && row.passwordSha256 === request.passwordSha256;
 }
 
 async function refuseRetiredKey(trx: Database, keyId: string): Promise<void> {

@@ -59,7 +59,11 @@ function windowsOf(ctx: ControllerContext, { model, sinceMs }: Filter) {
 
 function group(rows: readonly Window[], keyOf: (row: Window) => string): [string, Window[]][] {
   const groups = new Map<string, Window[]>();
-  for (const row of rows) groups.set(keyOf(row), [...(groups.get(keyOf(row)) ?? []), row]);
+  for (const row of rows) {
+    const members = groups.get(keyOf(row));
+    if (members === undefined) groups.set(keyOf(row), [row]);
+    else members.push(row);
+  }
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 

@@ -1,20 +1,20 @@
 /** A device is there: pair its session, look for clones, tell it what is wanted. */
 
 import { publishDesired } from "../../fleet/desired.ts";
-import { setStanding } from "../../fleet/devices.ts";
+import { storeStanding } from "../../fleet/devices.ts";
 import { judgeBirth } from "../../fleet/presence.ts";
 import type { DirectHandler } from "./handler.ts";
 
 export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, agentVersion }) => {
   const { device, boot } = sender;
   const nowMs = ctx.clock.wallMs();
-  const verdict = await ctx.db.transaction().execute(async (trx) => {
+  const allowed = await ctx.db.transaction().execute(async (trx) => {
     const known = await trx
       .selectFrom("devices")
-      .select(["session", "boot", "online"])
+      .select(["session", "boot", "online", "standing"])
       .where("id", "=", device)
       .executeTakeFirst();
-    if (known === undefined) return undefined;
+    if (known === undefined || known.standing === "retired") return false;
     const seen = await trx
       .selectFrom("deviceBoots")
       .select("boot")
@@ -25,7 +25,7 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
       { session: known.session, boot: known.boot, online: known.online === 1 },
       { session, boot, bootSeenBefore: seen !== undefined },
     );
-    if (judged.kind === "repeated") return judged;
+    if (judged.kind === "repeated") return true;
     await trx
       .insertInto("deviceBoots")
       .values({ device, boot, sessionFirst: session, sessionLast: session, firstSeenAtMs: nowMs })
@@ -33,15 +33,19 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
         conflict.columns(["device", "boot"]).doUpdateSet({ sessionLast: session }),
       )
       .execute();
-    if (judged.kind === "accepted") {
+    if (judged.kind === "clone") {
+      const { reason } = judged;
+      await storeStanding(trx, nowMs, { id: device, standing: "quarantined", reason });
+    } else {
       await trx
         .updateTable("devices")
         .set({ session, boot, online: 1, lastSeenAtMs: nowMs, agentVersion })
         .where("id", "=", device)
         .execute();
     }
-    return judged;
+    return true;
   });
-  if (verdict?.kind === "clone") await setStanding(ctx, device, "quarantined", verdict.reason);
-  await publishDesired(ctx, [device]);
+  if (allowed) await publishDesired(ctx, [device]);
+  // It connected in the moment in which it was retired.
+  else ctx.disconnect(device);
 };

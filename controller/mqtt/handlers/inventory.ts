@@ -2,27 +2,33 @@
 
 import { profileFingerprint } from "../../../shared/devices/profile.ts";
 import { classOf } from "../../fleet/classes.ts";
+import { recordClassChange } from "../../fleet/devices.ts";
 import type { OutboxHandler } from "./handler.ts";
 
 export const onInventory: OutboxHandler<"inventory"> = async (ctx, trx, { device }, payload) => {
   const { profile, agentVersion } = payload;
   const row = await trx
     .selectFrom("devices")
-    .select("labelsJson")
+    .select(["labelsJson", "deviceClass"])
     .where("id", "=", device)
     .executeTakeFirst();
   if (row === undefined) return undefined;
   const labels = JSON.parse(row.labelsJson) as Record<string, string>;
+  const deviceClass = classOf({ profile, labels }, ctx.fleet.classes);
   await trx
     .updateTable("devices")
     .set({
       profileJson: JSON.stringify(profile),
       fingerprint: profileFingerprint(profile),
       emulated: profile.emulated ? 1 : 0,
-      deviceClass: classOf({ profile, labels }, ctx.fleet.classes),
+      deviceClass,
       agentVersion,
     })
     .where("id", "=", device)
     .execute();
+  if (deviceClass !== row.deviceClass) {
+    const change = { device, before: row.deviceClass, after: deviceClass };
+    await recordClassChange(trx, ctx.clock.wallMs(), change);
+  }
   return undefined;
 };

@@ -7,6 +7,12 @@ import { publishDesired } from "../../fleet/desired.ts";
 import { learnReleaseCounter } from "../../rollout/counter.ts";
 import type { DirectHandler } from "./handler.ts";
 
+/**
+ * Numbers above this are nobody's: one device must not use up what is exact for a whole fleet. The
+ * other half of the exact integers (2^53) is left for what is drawn after it.
+ */
+const numberMax = 2 ** 52;
+
 export const onReported: DirectHandler<"reported"> = async (ctx, { device }, reported) => {
   const behind = await ctx.db.transaction().execute(async (trx) => {
     const row = await trx
@@ -15,10 +21,12 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
       .where("id", "=", device)
       .executeTakeFirst();
     if (row === undefined) return false;
-    for (const [model, state] of Object.entries(reported.models)) {
-      await learnReleaseCounter(trx, model, state.releaseCounterHighest);
+    for (const [model, { releaseCounterHighest }] of Object.entries(reported.models)) {
+      if (releaseCounterHighest <= numberMax)
+        await learnReleaseCounter(trx, model, releaseCounterHighest);
     }
-    const isBehind = reported.desiredRevision > row.desiredRevision;
+    const isBehind =
+      reported.desiredRevision > row.desiredRevision && reported.desiredRevision <= numberMax;
     await trx
       .updateTable("devices")
       .set({

@@ -1,4 +1,7 @@
-/** One window of serving, stored with the class that the device has now and the region of its time. */
+/**
+ * One window of serving, stored with the class that the device has now and the region of its time. A
+ * device names only regions that it has been in; anything else counts where it is now.
+ */
 import type { OutboxHandler } from "./handler.ts";
 
 export const onTelemetryWindow: OutboxHandler<"telemetry-window"> = async (
@@ -9,8 +12,15 @@ export const onTelemetryWindow: OutboxHandler<"telemetry-window"> = async (
 ) => {
   const row = await trx
     .selectFrom("devices")
-    .select("deviceClass")
+    .select(["deviceClass", "region"])
     .where("id", "=", device)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  const placed = await trx
+    .selectFrom("devicePlacements")
+    .select("region")
+    .where("device", "=", device)
+    .where("region", "=", window.region)
     .executeTakeFirst();
   await trx
     .insertInto("telemetryWindows")
@@ -18,8 +28,8 @@ export const onTelemetryWindow: OutboxHandler<"telemetry-window"> = async (
       device,
       model: window.model,
       bundleSha256: window.bundleSha256,
-      region: window.region,
-      deviceClass: row?.deviceClass ?? null,
+      region: placed?.region ?? row.region,
+      deviceClass: row.deviceClass,
       startedAtMs: window.startedAtMs,
       durationMs: window.durationMs,
       ok: window.ok,
