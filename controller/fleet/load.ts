@@ -1,6 +1,7 @@
 /** Reads classes, regions and recipes from the operator's folder; what is missing there has defaults. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import { parseRecipes } from "../compress/recipe.ts";
 import type { FleetConfig } from "../context.ts";
@@ -14,7 +15,7 @@ const defaults = {
   "recipes.yaml": new URL("../compress/recipes.yaml", import.meta.url),
 } as const;
 
-/** Errors: `config-invalid`, `recipe-invalid`. */
+/** Errors: `config-invalid`, `recipe-invalid`; faults of several files are told together. */
 export async function loadFleetConfig(
   files: Files,
   configDir: string | undefined,
@@ -27,9 +28,23 @@ export async function loadFleetConfig(
         : fileURLToPath(defaults[name]);
     return new TextDecoder().decode(await files.read(path, { maxBytes: yamlBytesMax }));
   };
-  return {
-    classes: parseClasses(await read("classes.yaml")),
-    regions: parseRegions(await read("regions.yaml")),
-    recipes: parseRecipes(await read("recipes.yaml")),
+  const faults: FleetError[] = [];
+  const parsed = async <T>(name: keyof typeof defaults, parse: (text: string) => T) => {
+    try {
+      return parse(await read(name));
+    } catch (error) {
+      if (!isFleetError(error)) throw error;
+      faults.push(error);
+      return undefined;
+    }
   };
+  const classes = await parsed("classes.yaml", parseClasses);
+  const regions = await parsed("regions.yaml", parseRegions);
+  const recipes = await parsed("recipes.yaml", parseRecipes);
+  if (classes !== undefined && regions !== undefined && recipes !== undefined) {
+    return { classes, regions, recipes };
+  }
+  const [first] = faults;
+  if (first !== undefined && faults.length === 1) throw first;
+  throw new FleetError("config-invalid", faults.map(({ message }) => message).join("\n"));
 }
