@@ -6,16 +6,19 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { backupManifestSchema, makeBackup } from "../../controller/backup/backup.ts";
 import { restoreBackup } from "../../controller/backup/restore.ts";
+import { backupController } from "../../controller/cli/backup.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { importVersion } from "../../controller/models/import.ts";
 import { drawReleaseCounter, learnReleaseCounter } from "../../controller/rollout/counter.ts";
 import { openDatabase } from "../../controller/storage/database.ts";
+import type { Files } from "../../shared/ports/files.ts";
 import { realPorts, startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
 
@@ -137,6 +140,85 @@ it("never writes into a folder that holds something", async () => {
     code: "conflict",
   });
 });
+
+it("never writes into the folder that it copies", async () => {
+  for (const to of [dataDir, join(dataDir, "inside"), join(dataDir, "blobs", "inside")]) {
+    await expect(makeBackup(ports, { dataDir, to })).rejects.toMatchObject({ code: "conflict" });
+    if (to !== dataDir) expect(existsSync(to)).toBe(false);
+  }
+  await makeBackup(ports, { dataDir, to: `${dataDir}-beside` });
+});
+
+it("leaves no settings out silently", async () => {
+  const to = join(folder, "without settings");
+  const order = { dataDir, configDir: join(folder, "nowhere"), to };
+  await expect(makeBackup(ports, order)).rejects.toMatchObject({ code: "not-found" });
+  expect(existsSync(to)).toBe(false);
+});
+
+it("takes the settings that the controller was started with when none are named", async () => {
+  const to = join(folder, "by command");
+  await backupController({ dataDir, to }, () => {});
+  expect(existsSync(join(to, "config", "regions.yaml"))).toBe(true);
+});
+
+it("keeps secrets to their owner", async () => {
+  const restored = join(folder, "secrets");
+  await restoreBackup(ports, { from: backup, dataDir: restored });
+  for (const root of [backup, restored]) {
+    for (const name of ["admin-token", "keys/authority.json"]) {
+      expect(statSync(join(root, name)).mode & 0o077, join(root, name)).toBe(0);
+    }
+  }
+});
+
+/** Real files of which one write fails, as on a power cut or a full disk. */
+function filesThatFailAt(path: string): Files {
+  const { files } = ports;
+  return {
+    ...files,
+    async open(name, mode) {
+      if (name.endsWith(path)) throw Object.assign(new Error("cut off"), { code: "EIO" });
+      return files.open(name, mode);
+    },
+  };
+}
+
+it.each(["keys/authority.json", "controller.db", "config/regions.yaml"])(
+  "a restore that is cut off at %s is not started on, and is begun anew",
+  async (path) => {
+    const target = join(folder, `cut off at ${path.replaceAll("/", " ")}`);
+    const order = {
+      from: backup,
+      dataDir: join(target, "data"),
+      configDir: join(target, "config"),
+    };
+    const broken = { ...ports, files: filesThatFailAt(join(target, ...pathIn(path))) };
+    await expect(restoreBackup(broken, order)).rejects.toMatchObject({ code: "EIO" });
+    await expect(startTestController(order.dataDir)).rejects.toMatchObject({
+      code: "conflict",
+      message: expect.stringContaining("restore"),
+    });
+    expect(existsSync(join(order.dataDir, "admin-token.new"))).toBe(false);
+
+    expect((await restoreBackup(ports, order)).pausedRollouts).toBe(1);
+    expect(readdirSync(order.dataDir).sort()).toEqual(restoredNames());
+    const again = await startTestController(order.dataDir, {
+      config: { configDir: order.configDir },
+    });
+    expect(again.ctx.signingKey).toEqual(controller.ctx.signingKey);
+    await again.stop();
+  },
+);
+
+/** Where a file of the backup goes: settings beside the data. */
+function pathIn(path: string): string[] {
+  return path.startsWith("config/") ? path.split("/") : ["data", ...path.split("/")];
+}
+
+function restoredNames(): string[] {
+  return readdirSync(backup).filter((name) => name !== "backup.json" && name !== "config");
+}
 
 it("says when there is nothing to copy", async () => {
   const missing = join(folder, "missing");

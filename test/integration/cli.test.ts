@@ -1,5 +1,5 @@
 /** The command line against a real controller: what an operator types from the first model on. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { stringify } from "yaml";
@@ -91,6 +91,38 @@ it("writes a claim token that only its owner may read, and never shows it beside
   expect(out).not.toContain(token.trim());
   const unknown = await fleetfit("device", "claim", "--region", "nowhere");
   expect(unknown).toMatchObject({ exitCode: 1, err: expect.stringContaining("not-found") });
+});
+
+it("keeps a claim file private though it was not, and makes no claim that it cannot keep", async () => {
+  const path = join(folder, "shared.claim");
+  writeFileSync(path, "yesterday's", { mode: 0o644 });
+  const claim = (...more: string[]) => fleetfit("device", "claim", "--region", ...more);
+  expect((await claim("nowhere", "--out", path)).exitCode).toBe(1);
+  expect(readFileSync(path, "utf8")).toBe("yesterday's");
+  expect(existsSync(`${path}.new`)).toBe(false);
+  expect((await claim("eu-west", "--out", path)).exitCode).toBe(0);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+
+  const claims = () => controller.ctx.db.selectFrom("claims").select("id").execute();
+  const before = await claims();
+  const failed = await claim("eu-west", "--out", join(folder, "missing", "x.claim"));
+  expect(failed).toMatchObject({
+    exitCode: 1,
+    err: expect.stringContaining("fleetfit: file-unusable: "),
+  });
+  expect(await claims()).toEqual(before);
+});
+
+it("has codes for interfaces that are no YAML and files that are not there", async () => {
+  const broken = join(folder, "broken.yaml");
+  writeFileSync(broken, "inputs: [");
+  const args = importArgs("2");
+  const notYaml = await fleetfit(...args.with(-1, broken));
+  expect(notYaml).toMatchObject({ exitCode: 1, err: expect.stringContaining("input-invalid") });
+  const missing = await fleetfit(...args.with(-1, join(folder, "none.yaml")));
+  expect(missing).toMatchObject({ exitCode: 1, err: expect.stringContaining("file-unusable") });
+  const notFolder = await fleetfit("controller", "backup", "--data-dir", dataDir, "--to", broken);
+  expect(notFolder).toMatchObject({ exitCode: 1, err: expect.stringContaining("file-unusable") });
 });
 
 it("explains settings", async () => {

@@ -12,7 +12,7 @@ import type { RunningController } from "../../controller/controller.ts";
 import { makeNode } from "../../controller/onnx/build.ts";
 import { encodeModel } from "../../controller/onnx/proto.ts";
 import { listBlobs } from "../../controller/storage/blobs/repository.ts";
-import type { Routes } from "../../shared/api/registry.ts";
+import { type Routes, routes } from "../../shared/api/registry.ts";
 import { decodeBundle } from "../../shared/artifact/bundle.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { errorFacts } from "../../shared/errors.ts";
@@ -314,6 +314,17 @@ describe("the API", () => {
   it("has codes for broken JSON, unknown paths and too long bodies", async () => {
     expect((await send("POST", "/v1/rollouts", "{")).body.code).toBe("json-invalid");
     expect(await get("/v1/nothing")).toMatchObject({ status: 404, body: { code: "not-found" } });
+    const badUrl = await get("/v1/devices/%E0%A4%A");
+    expect(badUrl).toMatchObject({
+      status: 400,
+      body: { code: "input-invalid", remedy: expect.any(String) },
+    });
+    const bytes = new Uint8Array(10);
+    const route = "/v1/models/tiny/versions/1/compress";
+    expect(await send("POST", route, bytes, "application/octet-stream")).toMatchObject({
+      status: 400,
+      body: { code: "input-invalid" },
+    });
     const long = JSON.stringify({ yaml: "x".repeat(5_000_000) });
     expect(await send("POST", "/v1/classes/check", long)).toMatchObject({
       status: 413,
@@ -350,5 +361,6 @@ describe("the API", () => {
       "application/octet-stream",
     );
     for (const code of Object.keys(errorFacts)) expect(text).toContain(`"${code}"`);
+    for (const name of Object.keys(routes)) expect(text).toContain(`"operationId":"${name}"`);
   });
 });

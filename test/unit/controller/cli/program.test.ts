@@ -1,4 +1,5 @@
 /** The command line: help for everything, JSON for every listing, and how failures are told. */
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
 import { parseStage } from "../../../../controller/cli/commands/rollout.ts";
@@ -80,6 +81,17 @@ describe("handing over", () => {
   });
 });
 
+describe("help of programs that are started", () => {
+  it.each(["controller", "agent"])("%s start lists every flag of its program", async (program) => {
+    const { io, out } = testIo();
+    await runCli([program, "start", "--help"], io);
+    const usage = readFileSync(new URL(`../../../../${program}/main.ts`, import.meta.url), "utf8");
+    const flags = usage.match(/^ {2}--[a-z-]+/gm) ?? [];
+    expect(flags.length).toBeGreaterThan(4);
+    for (const flag of flags) expect(out.join("\n")).toContain(`${flag} `);
+  });
+});
+
 describe("failures", () => {
   it.each([[["unknown"]], [["device", "claim"]], [["device", "list", "--wrong"]]])(
     "%j is wrong usage",
@@ -110,6 +122,26 @@ describe("failures", () => {
     ];
     expect(await runCli(args, io)).toBe(1);
     expect(err.join("\n")).toMatch(/^fleetfit: unauthorized: /);
+  });
+});
+
+describe("wrong values", () => {
+  const claim = ["device", "claim", "--region", "eu-west"];
+  it.each([
+    [[...claim, "--label", "nonsense"], /key=value/],
+    [[...claim, "--valid-minutes", "0"], /minutes above 0/],
+    [["rollout", "start", "digits", "1", "--stage", "all"], /Selectors/],
+  ])("%j says what is wrong", async (args, message) => {
+    const { io, err } = testIo();
+    expect(await runCli(args, io)).toBe(2);
+    expect(err.join("\n")).toMatch(message);
+  });
+
+  it.each(["..", "", "a/b", "UPPER"])("the name %j never becomes part of a path", async (name) => {
+    const env = { FLEETFIT_URL: "http://127.0.0.1:9", FLEETFIT_TOKEN: "x" };
+    const { io, err } = testIo({ env });
+    expect(await runCli(["device", "show", name], io)).toBe(1);
+    expect(err.join("\n")).toMatch(/^fleetfit: input-invalid: /);
   });
 });
 
