@@ -37,6 +37,8 @@ export interface FleetConfig {
 
 export interface ControllerContext extends ControllerPorts {
   readonly config: ControllerConfig;
+  /** Wall time at which this controller began to listen; what devices did meanwhile comes after it. */
+  readonly startedAtMs: number;
   readonly db: Database;
   /** The driver under `db`, for backups. */
   readonly sqlite: Sqlite;

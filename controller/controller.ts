@@ -13,6 +13,7 @@ import { blobStore } from "./blobs/blob-store.ts";
 import type { Broker } from "./broker/port.ts";
 import type { ControllerConfig } from "./config.ts";
 import type { ControllerContext, ControllerPorts } from "./context.ts";
+import { keepDeadlines } from "./deadlines.ts";
 import { reclassify } from "./fleet/devices.ts";
 import { loadFleetConfig } from "./fleet/load.ts";
 import { startHttp } from "./http/server.ts";
@@ -20,7 +21,6 @@ import { createJobs } from "./jobs/queue.ts";
 import { createFaultLog, type NoteFault } from "./mqtt/fault-log.ts";
 import { createGate, type Gate } from "./mqtt/gate.ts";
 import { createLink } from "./mqtt/link.ts";
-import { advanceAllRollouts } from "./rollout/service.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 import { recordEvent } from "./storage/events/repository.ts";
 import { type Authority, openAuthority } from "./trust/authority.ts";
@@ -70,6 +70,7 @@ export async function runController(
   const ctx: ControllerContext = {
     ...ports,
     config,
+    startedAtMs: clock.wallMs(),
     db,
     sqlite,
     fleet,
@@ -172,14 +173,14 @@ async function start(parts: {
   let cancelTick = () => {};
   const tick = () => {
     cancelTick = clock.after(tickMs, () => {
-      advanceAllRollouts(ctx)
+      keepDeadlines(ctx)
         .catch((error: unknown) =>
-          ctx.log.error("rollouts could not advance", { error: String(error) }),
+          ctx.log.error("deadlines could not be kept", { error: String(error) }),
         )
         .finally(tick);
     });
   };
-  await advanceAllRollouts(ctx);
+  await keepDeadlines(ctx);
   tick();
   const addresses = { httpUrl: http.url, mqttUrl: ctx.mqttUrl };
   await announce(files, config, addresses);

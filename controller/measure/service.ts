@@ -1,11 +1,15 @@
 /**
  * Lets a device of each class benchmark the variants that its class could run. When the last answer
  * is in, every class chooses.
+ *
+ * Invariant: no measurement is wanted for ever, so a device that went away delays a choice and never
+ * prevents it.
  */
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 import { publishDesired, raiseDesiredRevision } from "../fleet/desired.ts";
+import { waitedMs } from "../fleet/patience.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { chooseForClasses } from "../plan/service.ts";
 import { signRelease } from "../rollout/release.ts";
@@ -14,6 +18,8 @@ import { recordEvent } from "../storage/events/repository.ts";
 import type { MeasurementTable } from "../storage/schema.ts";
 
 const idBytes = 6;
+/** How long a device may take; then its class chooses without it. */
+const measurementDeadlineMs = 3_600_000;
 /** Label that marks a device as the first to run what is unproven. */
 const labRole = "lab";
 
@@ -29,7 +35,8 @@ export async function startMeasurements(
     for (const deviceClass of ctx.fleet.classes) {
       const device = await measuringDevice(trx, deviceClass.name);
       if (device === undefined) continue;
-      if (await orderForClass(ctx, trx, { ...order, deviceClass, device })) touched.push(device);
+      if (!(await orderForClass(ctx, trx, { ...order, deviceClass, device }))) continue;
+      touched.push(device, ...(await replaceOrders(ctx, trx, { ...order, deviceClass, device })));
     }
     await raiseDesiredRevision(trx, touched);
     return touched;
@@ -75,8 +82,16 @@ async function orderForClass(
     .execute();
   const bytesMax = deviceClass.budget.modelBytesMax ?? Number.POSITIVE_INFINITY;
   const fitting = variants.filter(({ modelBytes }) => (modelBytes ?? 0) <= bytesMax);
+  const wanted = await trx
+    .selectFrom("measurements")
+    .select("bundleSha256")
+    .where("device", "=", device)
+    .where("deviceClass", "=", deviceClass.name)
+    .where("status", "=", "wanted")
+    .execute();
+  const asked = new Set(wanted.map((one) => one.bundleSha256));
   for (const { bundleSha256 } of fitting) {
-    if (bundleSha256 === null) continue;
+    if (bundleSha256 === null || asked.has(bundleSha256)) continue;
     const manifest = await signRelease(ctx, trx, {
       device,
       deviceClass,
@@ -103,6 +118,93 @@ async function orderForClass(
       .execute();
   }
   return fitting.length > 0;
+}
+
+/** What another device of the class still owed for this version is asked of `device` now. */
+async function replaceOrders(
+  ctx: ControllerContext,
+  trx: Database,
+  order: { model: string; version: string; deviceClass: DeviceClass; device: string },
+): Promise<string[]> {
+  const rows = await trx
+    .selectFrom("measurements")
+    .selectAll()
+    .where("model", "=", order.model)
+    .where("version", "=", order.version)
+    .where("deviceClass", "=", order.deviceClass.name)
+    .where("status", "=", "wanted")
+    .where("device", "!=", order.device)
+    .execute();
+  const why = `${order.device} was asked instead`;
+  for (const { id } of rows) await giveUp(ctx, trx, id, { code: "measurement-replaced", why });
+  return rows.map(({ device }) => device);
+}
+
+async function giveUp(
+  ctx: ControllerContext,
+  trx: Database,
+  id: string,
+  failure: { code: string; why: string },
+): Promise<void> {
+  await trx
+    .updateTable("measurements")
+    .set({
+      status: "failed",
+      failureJson: JSON.stringify(failure),
+      finishedAtMs: ctx.clock.wallMs(),
+    })
+    .where("id", "=", id)
+    .execute();
+}
+
+/** At start and every minute: gives up what no device will answer, so that the classes can choose. */
+export async function closeLateMeasurements(ctx: ControllerContext): Promise<void> {
+  const nowMs = ctx.clock.wallMs();
+  const devices = await ctx.db.transaction().execute(async (trx) => {
+    const wanted = await trx
+      .selectFrom("measurements")
+      .innerJoin("devices", "devices.id", "measurements.device")
+      .selectAll("measurements")
+      .select("devices.standing")
+      .where("measurements.status", "=", "wanted")
+      .execute();
+    const rows = wanted.filter(
+      ({ standing, createdAtMs }) =>
+        standing !== "active" ||
+        waitedMs(ctx, createdAtMs, measurementDeadlineMs) >= measurementDeadlineMs,
+    );
+    for (const row of rows) {
+      const why =
+        row.standing === "active"
+          ? `${row.device} did not answer within ${measurementDeadlineMs / 60_000} minutes`
+          : `${row.device} is ${row.standing}`;
+      await giveUp(ctx, trx, row.id, { code: "measurement-late", why });
+      const message = `${row.model} ${row.version}: ${why}`;
+      const event = { atMs: nowMs, kind: "measurement-failed", subject: row.device, message };
+      await recordEvent(trx, event);
+    }
+    const versions = new Map(rows.map((row) => [`${row.model} ${row.version}`, row]));
+    for (const version of versions.values()) await chooseWhenDone(ctx, trx, version);
+    const touched = [...new Set(rows.map(({ device }) => device))];
+    await raiseDesiredRevision(trx, touched);
+    return touched;
+  });
+  await publishDesired(ctx, devices);
+}
+
+async function chooseWhenDone(
+  ctx: ControllerContext,
+  trx: Database,
+  { model, version }: { model: string; version: string },
+): Promise<void> {
+  const left = await trx
+    .selectFrom("measurements")
+    .select("id")
+    .where("model", "=", model)
+    .where("version", "=", version)
+    .where("status", "=", "wanted")
+    .executeTakeFirst();
+  if (left === undefined) await chooseForClasses(ctx, trx, { model, version });
 }
 
 export async function listMeasurements(
@@ -163,14 +265,7 @@ export const onMeasurement: OutboxHandler<"measurement"> = async (
     const message = `${row.model} ${row.version}: ${payload.failure.why}`;
     await recordEvent(trx, { atMs: nowMs, kind: "measurement-failed", subject: device, message });
   }
-  const left = await trx
-    .selectFrom("measurements")
-    .select("id")
-    .where("model", "=", row.model)
-    .where("version", "=", row.version)
-    .where("status", "=", "wanted")
-    .execute();
-  if (left.length === 0) await chooseForClasses(ctx, trx, row);
+  await chooseWhenDone(ctx, trx, row);
   await raiseDesiredRevision(trx, [device]);
   return () => publishDesired(ctx, [device]);
 };

@@ -7,6 +7,7 @@ import type { Stage } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishDesired, renewManifests } from "../fleet/desired.ts";
+import { waitedMs } from "../fleet/patience.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
@@ -127,7 +128,7 @@ export async function advanceRollout(ctx: ControllerContext, id: string): Promis
         return undefined;
       const state = rolloutStateSchema.parse(JSON.parse(row.stateJson));
       const count = await countStage(trx, id, state.stage);
-      const verdict = stageVerdict(count, ctx.clock.wallMs() - state.stageStartedAtMs, {
+      const verdict = stageVerdict(count, waitedMs(ctx, state.stageStartedAtMs, stageDeadlineMs), {
         alphaDevice: ctx.config.alphaDevice,
         alphaRollout: ctx.config.alphaRollout,
         deadlineMs: stageDeadlineMs,
@@ -265,7 +266,14 @@ export async function advanceAllRollouts(ctx: ControllerContext): Promise<void> 
     .select("id")
     .where("status", "in", ["running", "paused"])
     .execute();
-  for (const { id } of rows) await advanceRollout(ctx, id);
+  for (const { id } of rows) {
+    try {
+      await advanceRollout(ctx, id);
+    } catch (error) {
+      // One that cannot go on (a lost file, say) must not keep the others back.
+      ctx.log.error("a rollout could not advance", { id, error: String(error) });
+    }
+  }
 }
 
 function viewOf(row: RolloutTable, attempts: readonly AttemptTable[]): RolloutView {

@@ -32,9 +32,11 @@ export interface RolloutWorld {
   readonly sent: { name: string; device: string; payload: unknown }[];
   readonly blobs: Map<string, Uint8Array>;
   passTime(ms: number): void;
+  /** The controller is there again, just now. */
+  restart(): void;
   addDevice(id: string, deviceClass: ClassName): Promise<void>;
   /** A version that both classes chose a variant of. */
-  addVersion(version: string): Promise<Record<ClassName, string>>;
+  addVersion(version: string, name?: string): Promise<Record<ClassName, string>>;
   setStanding(device: string, standing: string): Promise<void>;
 }
 
@@ -45,10 +47,14 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
   const blobs = new Map<string, Uint8Array>();
   const sent: RolloutWorld["sent"] = [];
   let nowMs = 1_000;
+  let startedAtMs = nowMs;
   let drawn = 0;
   // Nothing else of the context is used on these ways.
   const ctx = {
     db,
+    get startedAtMs() {
+      return startedAtMs;
+    },
     clock: { wallMs: () => nowMs },
     random: { bytes: (count: number) => new Uint8Array(count).fill(++drawn), fraction: () => 0.5 },
     log: { debug() {}, info() {}, warn() {}, error() {} },
@@ -81,8 +87,11 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
     passTime(ms) {
       nowMs += ms;
     },
+    restart() {
+      startedAtMs = nowMs;
+    },
     addDevice: (id, deviceClass) => addDevice(db, id, deviceClass),
-    addVersion: (version) => addVersion(db, blobs, version),
+    addVersion: (version, name = model) => addVersion(db, blobs, { model: name, version }),
     async setStanding(device, standing) {
       await db.updateTable("devices").set({ standing }).where("id", "=", device).execute();
     },
@@ -119,7 +128,7 @@ async function addDevice(db: Database, id: string, deviceClass: ClassName): Prom
 async function addVersion(
   db: Database,
   blobs: Map<string, Uint8Array>,
-  version: string,
+  { model, version }: { model: string; version: string },
 ): Promise<Record<ClassName, string>> {
   const hashOf = (text: string) => sha256Hex(new TextEncoder().encode(text));
   await db
@@ -137,7 +146,7 @@ async function addVersion(
   const bundles = { camera: "", meter: "" };
   for (const deviceClass of ["camera", "meter"] as const) {
     const recipe = recipes[deviceClass];
-    const file = new TextEncoder().encode(`${version} ${recipe}`);
+    const file = new TextEncoder().encode(`${model} ${version} ${recipe}`);
     blobs.set(sha256Hex(file), file);
     const bundle = encodeBundle({
       schema: "fleetfit/bundle/1",
@@ -170,7 +179,7 @@ async function addVersion(
     await db
       .insertInto("variants")
       .values({
-        id: `${version}-${recipe}`,
+        id: `${model}-${version}-${recipe}`,
         model,
         version,
         recipe,

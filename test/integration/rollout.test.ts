@@ -220,6 +220,28 @@ describe("devices", () => {
   });
 });
 
+it("a rollout that cannot go on does not keep another back, and goes on when it can", async () => {
+  const stuck = await startRollout(world.ctx, order);
+  const lost = world.blobs.get(bundles.camera)!;
+  await world.addVersion("1", "meters-model");
+  const other = await startRollout(world.ctx, { model: "meters-model", version: "1" });
+  world.blobs.delete(bundles.camera);
+  for (const [rollout, device] of [stuck.id, other.id].flatMap((id) =>
+    ["cam-1", "met-1"].map((device) => [id, device] as const),
+  )) {
+    const payload = outcomePayload(await attemptOf(rollout, device));
+    await world.db
+      .transaction()
+      .execute((trx) => onAttemptOutcome(world.ctx, trx, senderOf(device), payload));
+  }
+  await advanceAllRollouts(world.ctx);
+  expect(await offered(stuck.id)).toHaveLength(2);
+  expect(await offered(other.id)).toHaveLength(4);
+  world.blobs.set(bundles.camera, lost);
+  await advanceAllRollouts(world.ctx);
+  expect(await offered(stuck.id)).toHaveLength(4);
+});
+
 it("a stored manifest that another key signed is not renewed and stops nothing", async () => {
   const { id } = await startRollout(world.ctx, order);
   const forged = JSON.stringify(signDocument({ schema: "other" }, generateKeyPair()));
@@ -273,5 +295,19 @@ describe("a deadline", () => {
     expect((await desiredOf(world.ctx, "met-1"))?.models[model]).toBeDefined();
     await answer(id, "met-1");
     expect((await attemptOf(id, "met-1")).outcome).toBe("committed");
+  });
+
+  it("that passed while the controller was down waits for what devices bring", async () => {
+    const { id } = await startRollout(world.ctx, order);
+    world.passTime(hourMs);
+    world.restart();
+    await advanceAllRollouts(world.ctx);
+    await answer(id, "cam-1");
+    expect(await showRollout(world.ctx, id)).toMatchObject({ status: "running", stage: 0 });
+    await answer(id, "met-1");
+    expect(await offered(id)).toHaveLength(4);
+    world.passTime(hourMs);
+    await advanceAllRollouts(world.ctx);
+    expect(await showRollout(world.ctx, id)).toMatchObject({ status: "stopped" });
   });
 });
