@@ -5,11 +5,13 @@
  * ever succeeds; one agent per data folder.
  */
 
+import { dirname } from "node:path";
 import { profileFingerprint } from "../shared/devices/profile.ts";
 import { FleetError } from "../shared/errors.ts";
 import { writeFileAtomic } from "../shared/files/atomic-file.ts";
 import type { Sqlite } from "../shared/ports/sqlite.ts";
 import { decodeClaimToken } from "../shared/protocol/claim-token.ts";
+import { trackProcesses } from "./children.ts";
 import type { AgentConfig } from "./config.ts";
 import type { AgentContext, AgentPorts } from "./context.ts";
 import { enrol, storedIdentity } from "./enrol.ts";
@@ -22,7 +24,9 @@ import { startInferenceApi } from "./serving/http.ts";
 import { createServing } from "./serving/serving.ts";
 import { createTelemetry } from "./serving/telemetry.ts";
 import { type AgentStore, openAgentStore } from "./state/store.ts";
+import { hearTime } from "./time.ts";
 import { mqttSource } from "./transfer/mqtt-source.ts";
+import { isOutcome, type UpdateState } from "./update/transitions.ts";
 import { createUpdater, type Updater } from "./update/updater.ts";
 import { agentVersion } from "./version.ts";
 
@@ -39,13 +43,28 @@ export async function runAgent(
   ports: AgentPorts & { inventory: Inventory },
   config: AgentConfig,
 ): Promise<RunningAgent> {
-  await ports.files.makeDirectory(config.dataDir);
-  const lock = takeLock(ports, config.dataDir);
-  const store = openAgentStore(ports.openSqlite(databasePath(config.dataDir)));
-  const context = await identify(ports, config, store);
-  const serving = createServing(context);
-  await serving.start();
-  return assemble({ context, config, serving, inventory: ports.inventory, lock });
+  const { dataDir } = config;
+  await ports.files.makeDirectory(dataDir);
+  const lock = takeLock(ports, dataDir);
+  const processes = trackProcesses(ports.processes);
+  let store: AgentStore | undefined;
+  const release = () => {
+    processes.killAll();
+    store?.close();
+    lock.close();
+  };
+  try {
+    store = openAgentStore(ports.openSqlite(databasePath(dataDir)));
+    await ports.files.syncDirectory(dataDir);
+    await ports.files.syncDirectory(dirname(dataDir));
+    const context = await identify({ ...ports, processes }, config, store);
+    const serving = createServing(context);
+    await serving.start();
+    return await assemble({ context, config, serving, inventory: ports.inventory, release });
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 /** Holds a write lock in a database of its own; the system drops it with the process. */
@@ -54,6 +73,7 @@ function takeLock(ports: AgentPorts, dataDir: string): Sqlite {
   try {
     lock.exec("begin exclusive");
   } catch (cause) {
+    lock.close();
     throw new FleetError("conflict", `another agent runs on ${dataDir}`, { cause });
   }
   return lock;
@@ -101,7 +121,8 @@ async function assemble(parts: {
   config: AgentConfig;
   serving: ReturnType<typeof createServing>;
   inventory: Inventory;
-  lock: Sqlite;
+  /** Frees what `runAgent` holds: children, database, lock. */
+  release: () => void;
 }): Promise<RunningAgent> {
   const { context, config, serving } = parts;
   const updates = new Map<string, UpdateProgressView>();
@@ -114,9 +135,10 @@ async function assemble(parts: {
   const messenger: Messenger = createMessenger({
     context,
     handlers: {
-      desired(desired) {
+      desired(desired, envelope) {
+        hearTime(context.store, envelope);
         telemetry.setWindow(desired.telemetry.windowMs);
-        updater?.setDesired(desired);
+        updater?.setDesired(desired, envelope.boot);
         report();
       },
       "artifact-block": source.onBlock,
@@ -132,7 +154,8 @@ async function assemble(parts: {
     source,
     onnxruntime: parts.inventory.onnxruntime,
     onProgress(attempt, state, progressFraction) {
-      updates.set(attempt, { state, progressFraction });
+      if (isOutcome(state as UpdateState)) updates.delete(attempt);
+      else updates.set(attempt, { state, progressFraction });
       report();
     },
   });
@@ -155,8 +178,7 @@ async function assemble(parts: {
       telemetry.stop();
       await messenger.stop();
       await serving.stop();
-      context.store.close();
-      parts.lock.close();
+      parts.release();
     },
   };
 }

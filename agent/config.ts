@@ -1,7 +1,8 @@
 /** Settings of an agent, from its command line. */
 import { z } from "zod";
+import { FleetError } from "../shared/errors.ts";
 
-export const agentConfigSchema = z.object({
+const agentConfigSchema = z.object({
   dataDir: z.string().min(1),
   /** Text of a claim token; needed until the device is enrolled. */
   claimToken: z.string().optional(),
@@ -11,3 +12,12 @@ export const agentConfigSchema = z.object({
   profileOverride: z.instanceof(Uint8Array).optional(),
 });
 export type AgentConfig = z.infer<typeof agentConfigSchema>;
+
+/** Errors: `config-invalid`. */
+export function parseAgentConfig(values: unknown): AgentConfig {
+  const parsed = agentConfigSchema.safeParse(values);
+  if (parsed.success) return parsed.data;
+  throw new FleetError("config-invalid", `agent: ${z.prettifyError(parsed.error)}`, {
+    cause: parsed.error,
+  });
+}

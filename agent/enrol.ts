@@ -70,7 +70,10 @@ export async function enrol(
     password: pending.password,
     key: pending.key,
   };
-  store.setSetting(identityKey, JSON.stringify(identity));
+  store.transaction(() => {
+    store.setSetting(identityKey, JSON.stringify(identity));
+    store.removeSetting(pendingKey);
+  });
   return identity;
 }
 
@@ -120,7 +123,9 @@ function askUntilAnswered(
       },
       async onConnected(connection) {
         connection.onMessage((_topic, bytes) => {
-          resolve(decodeMessage(enrolResponse, bytes).payload);
+          const answer = readAnswer(ports, bytes);
+          if (answer === undefined) return;
+          resolve(answer);
           done.abort();
         });
         await connection.subscribe(claimFilter(claim.tenant, claim.claim), 1);
@@ -130,6 +135,17 @@ function askUntilAnswered(
     loop.start();
     done.signal.addEventListener("abort", () => void loop.stop());
   });
+}
+
+/** Undefined for bytes that are no answer: the request is sent again. */
+function readAnswer(ports: AgentPorts, bytes: Uint8Array): Response | undefined {
+  try {
+    return decodeMessage(enrolResponse, bytes).payload;
+  } catch (error) {
+    if (!isFleetError(error)) throw error;
+    ports.log.warn("an enrolment answer was refused", { code: error.code, error: error.message });
+    return undefined;
+  }
 }
 
 async function askAgainAndAgain(

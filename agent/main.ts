@@ -14,9 +14,9 @@ import { connectSystemMqtt } from "../shared/adapters/system-mqtt.ts";
 import { systemProcesses } from "../shared/adapters/system-processes.ts";
 import { systemRandom } from "../shared/adapters/system-random.ts";
 import { openSystemSqlite } from "../shared/adapters/system-sqlite.ts";
-import { isFleetError } from "../shared/errors.ts";
+import { FleetError, isFleetError } from "../shared/errors.ts";
 import { runAgent } from "./agent.ts";
-import { agentConfigSchema } from "./config.ts";
+import { parseAgentConfig } from "./config.ts";
 import { systemInventory } from "./probe/system-inventory.ts";
 
 const usage = `Usage: node agent/main.ts --data-dir DIR [options]
@@ -29,6 +29,15 @@ const usage = `Usage: node agent/main.ts --data-dir DIR [options]
 
 Example: node agent/main.ts --data-dir /var/lib/fleetfit --claim claim.txt --serve-port 8600
 `;
+
+/** Errors: `config-invalid`. */
+function read(path: string): Uint8Array {
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (cause) {
+    throw new FleetError("config-invalid", `cannot read ${path}: ${String(cause)}`, { cause });
+  }
+}
 
 const { values } = parseArgs({
   options: {
@@ -45,13 +54,14 @@ if (values.help || values["data-dir"] === undefined) {
   process.exit(values.help ? 0 : 2);
 }
 
+// The data folder holds this device's password and private key: for its owner alone.
+process.umask(0o077);
 const log = pinoLog({ level: values["log-level"], name: "agent" });
 try {
-  const read = (path: string) => new Uint8Array(readFileSync(path));
-  const config = agentConfigSchema.parse({
+  const config = parseAgentConfig({
     dataDir: resolve(values["data-dir"]),
     servePort: Number(values["serve-port"]),
-    ...(values.claim && { claimToken: readFileSync(values.claim, "utf8") }),
+    ...(values.claim && { claimToken: new TextDecoder().decode(read(values.claim)) }),
     ...(values["profile-override"] && { profileOverride: read(values["profile-override"]) }),
   });
   const agent = await runAgent(

@@ -6,11 +6,11 @@
  * Invariants: the session number is durable before a connection uses it; the last will carries it.
  */
 import { createSessionLoop, type SessionLoop } from "../shared/connection.ts";
-import { FleetError } from "../shared/errors.ts";
 import type { MqttConnection, MqttConnectOptions } from "../shared/ports/mqtt.ts";
 import { deviceUsernamePrefix } from "../shared/protocol/claim-token.ts";
 import {
   decodeMessage,
+  type Envelope,
   encodeMessage,
   type MessageDefinition,
 } from "../shared/protocol/message.ts";
@@ -24,9 +24,12 @@ import { deviceFilter, topicOf } from "../shared/protocol/topics.ts";
 import type { AgentContext } from "./context.ts";
 import { createOutbox } from "./outbox.ts";
 import { believedNow } from "./time.ts";
+import { worldError } from "./world-error.ts";
 
 export type DownMessage = "desired" | "ack" | "artifact-block" | "artifact-refused";
-export type DownHandlers = { readonly [Name in DownMessage]: (payload: PayloadOf<Name>) => void };
+export type DownHandlers = {
+  readonly [Name in DownMessage]: (payload: PayloadOf<Name>, envelope: Envelope) => void;
+};
 
 export interface Messenger {
   start(): void;
@@ -42,6 +45,7 @@ export interface Messenger {
 
 const keepaliveSeconds = 30;
 const connectTimeoutMs = 20_000;
+
 export function createMessenger(options: {
   context: AgentContext;
   handlers: Omit<DownHandlers, "ack">;
@@ -154,7 +158,7 @@ function connectOptions(context: AgentContext, will: Uint8Array): MqttConnectOpt
   };
 }
 
-/** A bad message is logged and dropped; the connection lives on. */
+/** A bad message, or one that cannot be stored now, is logged and dropped; the connection lives on. */
 function receive(
   context: AgentContext,
   handlers: DownHandlers,
@@ -164,8 +168,9 @@ function receive(
   try {
     dispatch(topic, bytes, handlers);
   } catch (error) {
-    if (!(error instanceof FleetError)) throw error;
-    context.log.warn("a message was refused", { code: error.code, error: error.message });
+    const known = worldError(error);
+    if (known === undefined) throw error;
+    context.log.warn("a message was refused", { code: known.code, error: known.message });
   }
 }
 
@@ -183,6 +188,6 @@ function dispatch(topic: string, bytes: Uint8Array, handlers: DownHandlers): voi
   const { name } = messageOfTopic(topic);
   if (!Object.hasOwn(handlers, name)) return;
   const known = name as DownMessage;
-  const { payload } = decodeMessage(messages[known] as MessageDefinition, bytes);
-  (handlers[known] as (payload: unknown) => void)(payload);
+  const { payload, envelope } = decodeMessage(messages[known] as MessageDefinition, bytes);
+  (handlers[known] as (payload: unknown, envelope: Envelope) => void)(payload, envelope);
 }

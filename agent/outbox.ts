@@ -43,6 +43,7 @@ export function createOutbox(options: {
     for (const row of store.outboxRows(inFlightMax)) {
       const key = `${row.boot}/${row.sequence}`;
       if (inFlight.has(key)) continue;
+      if (inFlight.size >= inFlightMax) return;
       inFlight.add(key);
       options.publish(row.message as MessageName, row.bytes).catch(() => inFlight.delete(key));
     }

@@ -8,7 +8,9 @@ export const lockPath = (dataDir: string) => join(dataDir, "agent.lock");
 /** Verified artifacts by hash: golden shards, references, files on their way to a slot. */
 export const storeDir = (dataDir: string) => join(dataDir, "store");
 export const storedPath = (dataDir: string, sha256: string) => join(storeDir(dataDir), sha256);
-export const partPath = (dataDir: string, sha256: string) => join(dataDir, "transfer", sha256);
+/** Artifacts that are still coming. */
+export const transferDir = (dataDir: string) => join(dataDir, "transfer");
+export const partPath = (dataDir: string, sha256: string) => join(transferDir(dataDir), sha256);
 export const slotDir = (dataDir: string, model: string, slot: SlotName) =>
   join(dataDir, "models", model, slot);
 export const bundleFile = "bundle.json";

@@ -2,7 +2,10 @@
 import { z } from "zod";
 import { tenantSchema } from "../shared/artifact/names.ts";
 
-export const controllerConfigSchema = z.object({
+/** Names that lead nowhere from another machine; `0.0.0.0` and `::` listen to others as well. */
+const loopback = /^(localhost|127\..*|::1)$/;
+
+const settingsSchema = z.object({
   dataDir: z.string().min(1),
   /** Folder with classes.yaml, regions.yaml and recipes.yaml; what is missing there has defaults. */
   configDir: z.string().min(1).optional(),
@@ -37,5 +40,12 @@ export const controllerConfigSchema = z.object({
     .int()
     .min(64 * 2 ** 20)
     .default(4 * 2 ** 30),
+});
+
+export const controllerConfigSchema = settingsSchema.superRefine((settings, refinement) => {
+  if (loopback.test(settings.host) || !settings.publicNames.every((name) => loopback.test(name)))
+    return;
+  const message = `name how devices reach this machine, as it listens on ${settings.host}`;
+  refinement.addIssue({ code: "custom", path: ["publicNames"], message });
 });
 export type ControllerConfig = z.infer<typeof controllerConfigSchema>;

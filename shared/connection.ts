@@ -3,7 +3,7 @@
  * with full jitter. Owned by the agent, the controller and the connection tests alike.
  *
  * Invariants: at most one connection at a time; `onConnected` runs once per connection and a failure
- * in it drops that connection; after `stop` nothing is tried again.
+ * in it drops that connection; after `stop` nothing is tried again; pauses grow until one holds.
  */
 import { type BackoffOptions, backoffMs, connectBackoff } from "./backoff.ts";
 import type { Clock } from "./ports/clock.ts";
@@ -32,14 +32,21 @@ export interface SessionLoop {
   current(): MqttConnection | undefined;
 }
 
+/**
+ * A connection that was lost sooner did not hold: the broker refuses what we do, or another holder of
+ * our id takes it away. Without this the two would throw each other out for ever, twice a second.
+ */
+const heldMs = 2_000;
+
 export function createSessionLoop(options: SessionLoopOptions): SessionLoop {
   const stopping = new AbortController();
   let current: MqttConnection | undefined;
   let running: Promise<void> = Promise.resolve();
 
-  /** One connection from start to end; true when it had been up. */
+  /** One connection from start to end; true when it held. */
   const live = async (): Promise<boolean> => {
     const connection = await options.connect(await options.options());
+    const upMs = options.clock.monotonicMs();
     const lost = new Promise<string>((resolve) => connection.onClose(resolve));
     if (stopping.signal.aborted) {
       await connection.end();
@@ -56,15 +63,14 @@ export function createSessionLoop(options: SessionLoopOptions): SessionLoop {
     const reason = await lost;
     current = undefined;
     options.onLost?.(reason);
-    return true;
+    return options.clock.monotonicMs() - upMs >= heldMs;
   };
 
   const loop = async (): Promise<void> => {
     let failures = 0;
     while (!stopping.signal.aborted) {
       try {
-        await live();
-        failures = 0;
+        failures = (await live()) ? 0 : failures + 1;
       } catch (error) {
         options.log.debug("no connection", { error: String(error) });
         if (options.onFailed?.(error) === false) return;

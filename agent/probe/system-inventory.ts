@@ -2,7 +2,7 @@
  * The operating system's own account of itself. systeminformation knows batteries on every platform;
  * processor and memory come from node:os, which starts no process.
  */
-import { cpus, release, totalmem } from "node:os";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
 import systeminformation from "systeminformation";
 import type { Inventory } from "./probe.ts";
 
@@ -10,16 +10,17 @@ import type { Inventory } from "./probe.ts";
 export async function systemInventory(
   runtime: Pick<Inventory, "onnxruntime" | "providers">,
 ): Promise<Inventory> {
-  const battery = await systeminformation.battery();
+  const battery = await systeminformation.battery().catch(() => undefined);
   const processors = cpus();
   return {
     architecture: process.arch,
     platform: process.platform,
     kernel: release(),
     cpuModel: processors[0]?.model ?? "unknown",
-    cores: Math.max(1, processors.length),
-    ramBytes: totalmem(),
-    battery: battery.hasBattery
+    // What this process may use: a container is often given less than the machine has.
+    cores: availableParallelism(),
+    ramBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
+    battery: battery?.hasBattery
       ? { present: true, onMains: battery.acConnected, fraction: battery.percent / 100 }
       : undefined,
     ...runtime,

@@ -2,22 +2,25 @@
  * The local inference API, on loopback only: what the device's own software asks.
  *
  *   POST /v1/models/{name}/infer   {"inputs": {"image": "<base64 of the raw sample>"}}
+ *                                  or {"inputs": {"image": [[0, 12, …], …]}} in the sample's shape
  *   GET  /v1/models                what is served
  *   GET  /healthz                  200 while the agent lives
  */
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
+import type { Bundle } from "../../shared/artifact/bundle.ts";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { Answer } from "../../shared/inference/processing/answer.ts";
 import type { AgentContext } from "../context.ts";
+import { sampleBytes } from "./sample-input.ts";
 import type { Serving } from "./serving.ts";
 import type { CallResult, Telemetry } from "./telemetry.ts";
 
-/** Longest request: one raw sample in base64. */
+/** Longest request, in bytes: one raw sample in base64 or as numbers. */
 const bodyBytesMax = 64_000_000;
 const host = "127.0.0.1";
 
-const inferBody = z.object({ inputs: z.record(z.string().max(256), z.base64()) });
+const inferBody = z.object({ inputs: z.record(z.string().max(256), z.unknown()) });
 const modelParams = z.object({ name: z.string().max(64) });
 
 export async function startInferenceApi(options: {
@@ -55,12 +58,7 @@ function addInferRoute(
     const { name } = modelParams.parse(request.params);
     const body = inferBody.safeParse(request.body);
     if (!body.success) throw new FleetError("input-invalid", z.prettifyError(body.error));
-    const sample = Object.fromEntries(
-      Object.entries(body.data.inputs).map(([tensor, text]) => [
-        tensor,
-        new Uint8Array(Buffer.from(text, "base64")),
-      ]),
-    );
+    const sample = readSample(serving.bundle(name), body.data.inputs);
     const bundleSha256 = serving.servedSha256(name);
     const startedMs = context.clock.monotonicMs();
     const record = (result: CallResult) => {
@@ -73,13 +71,32 @@ function addInferRoute(
       record("ok");
       return { bundleSha256, ...publicAnswer(answer) };
     } catch (error) {
-      // A bad sample is the caller's fault and no error of the model.
-      if (!isFleetError(error, "golden-mismatch")) {
+      // A bad sample or too many of them are the caller's fault and no error of the model.
+      if (!isFleetError(error, "golden-mismatch") && !isFleetError(error, "serving-busy")) {
         record(isFleetError(error, "runner-timeout") ? "timeouts" : "errors");
       }
       throw error;
     }
   });
+}
+
+/** Errors: `model-missing`, `input-invalid`. */
+function readSample(
+  bundle: Bundle | undefined,
+  inputs: Readonly<Record<string, unknown>>,
+): Record<string, Uint8Array> {
+  if (bundle === undefined) throw new FleetError("model-missing", "no such model is served now");
+  const specs = new Map(bundle.interface.inputs.map((spec) => [spec.tensor, spec]));
+  return Object.fromEntries(
+    Object.entries(inputs).map(([tensor, value]) => {
+      const spec = specs.get(tensor);
+      if (spec === undefined) {
+        const known = [...specs.keys()].join(", ");
+        throw new FleetError("input-invalid", `no input ${tensor}; the model takes ${known}`);
+      }
+      return [tensor, sampleBytes(spec, value)];
+    }),
+  );
 }
 
 function publicAnswer(answer: Answer): object {

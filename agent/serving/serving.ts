@@ -1,17 +1,19 @@
 /**
  * Keeps the committed model of each name answering. The old runner answers until the new one has
- * proved that it does; a runner that dies is started again with growing pauses.
+ * proved that it does, and ends when its last answer is out; a runner that dies is started again with
+ * growing pauses.
  *
- * Invariant: `servedSha256` names the bundle of the runner that gets the next input.
+ * Invariants: `servedSha256` names the bundle of the runner that gets the next input; only bundles that
+ * passed a trial here are served: the committed one, or the one before it when the files of the
+ * committed one are damaged.
  */
-
 import type { Bundle } from "../../shared/artifact/bundle.ts";
 import { backoffMs } from "../../shared/backoff.ts";
-import { FleetError } from "../../shared/errors.ts";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { Answer } from "../../shared/inference/processing/answer.ts";
 import type { Runner } from "../../shared/inference/runner.ts";
 import type { AgentContext } from "../context.ts";
-import type { SlotName } from "../state/store.ts";
+import type { SlotName, SlotRow } from "../state/store.ts";
 import { slotRunner } from "../trial/trial.ts";
 import { readSlotBundle } from "../update/install.ts";
 
@@ -19,6 +21,10 @@ interface Served {
   readonly runner: Runner;
   readonly bundle: Bundle;
   readonly bundleSha256: string;
+  /** Inputs that wait for their answer. */
+  active: number;
+  /** Called when the last of them has it. */
+  onIdle: () => void;
 }
 
 export interface Candidate {
@@ -30,12 +36,12 @@ export interface Candidate {
 }
 
 export interface Serving {
-  /** Starts a runner for every committed model. */
+  /** Tries every committed model once; those that do not start are tried again behind it. */
   start(): Promise<void>;
   stop(): Promise<void>;
   servedSha256(model: string): string | null;
   bundle(model: string): Bundle | undefined;
-  /** Errors: `model-missing`, `runner-crashed`, `runner-timeout`, `golden-mismatch`. */
+  /** Errors: `model-missing`, `serving-busy`, `runner-crashed`, `runner-timeout`, `golden-mismatch`. */
   infer(model: string, sample: Readonly<Record<string, Uint8Array>>): Promise<Answer>;
   /** A runner beside the serving one, on another slot. */
   prepare(model: string, slot: SlotName, bundleSha256: string): Promise<Candidate>;
@@ -44,65 +50,74 @@ export interface Serving {
 }
 
 const restartBackoff = { baseMs: 500, capMs: 30_000 };
+/** Inputs of one model that may wait at once; the process takes them one by one. */
+const activeMax = 64;
+/** How long a replaced runner may go on with what it was asked, in ms. */
+const drainMs = 5_000;
 
 export function createServing(context: AgentContext): Serving {
   const served = new Map<string, Served>();
   const changed: (() => void)[] = [];
-  let stopped = false;
+  const stopping = new AbortController();
 
   const announce = () => {
     for (const handler of changed) handler();
   };
   const adopt = async (model: string, next: Served): Promise<void> => {
+    if (stopping.signal.aborted) return next.runner.close();
     const old = served.get(model);
     served.set(model, next);
     next.runner.onExit((why) => {
-      if (stopped || served.get(model)?.runner !== next.runner) return;
+      if (stopping.signal.aborted || served.get(model) !== next) return;
       served.delete(model);
       context.log.error("the serving process ended", { model, error: why.message });
       announce();
-      void restart(model, 0);
+      void restart(model);
     });
     announce();
-    await old?.runner.close();
+    if (old !== undefined) await drain(context, old, stopping.signal);
   };
-  const open = async (model: string, slot: SlotName, bundleSha256: string): Promise<Served> => {
-    const bundle = await readSlotBundle(context, model, slot, bundleSha256);
-    return { runner: await slotRunner(context, model, slot, bundle), bundle, bundleSha256 };
-  };
-  const restart = async (model: string, failures: number): Promise<void> => {
+  /** False when it has to be tried again. */
+  const startCommitted = async (model: string): Promise<boolean> => {
+    // The store is closed when the agent has stopped.
+    if (stopping.signal.aborted || served.has(model)) return true;
     const slot = context.store.committedSlot(model);
-    if (stopped || served.has(model) || slot?.bundleSha256 == null) return;
+    if (slot?.bundleSha256 == null) return true;
     try {
-      await adopt(model, await open(model, slot.slot, slot.bundleSha256));
+      const next = await openCommitted(context, model, slot);
+      // An update may have promoted its bundle meanwhile.
+      if (served.has(model)) await next.runner.close();
+      else await adopt(model, next);
+      return true;
     } catch (error) {
       context.log.error("the committed model does not start", { model, error: String(error) });
-      await context.clock.sleep(backoffMs(restartBackoff, failures, context.random));
-      await restart(model, failures + 1);
+      return false;
+    }
+  };
+  const restart = async (model: string): Promise<void> => {
+    for (let failures = 0; !(await startCommitted(model)); failures++) {
+      const pauseMs = backoffMs(restartBackoff, failures, context.random);
+      await context.clock.sleep(pauseMs, stopping.signal);
     }
   };
 
   return {
     async start() {
-      await Promise.all(context.store.models().map(({ name }) => restart(name, 0)));
+      await Promise.all(
+        context.store.models().map(async ({ name }) => {
+          if (!(await startCommitted(name))) void restart(name);
+        }),
+      );
     },
     async stop() {
-      stopped = true;
+      stopping.abort();
       await Promise.all([...served.values()].map(({ runner }) => runner.close()));
     },
     servedSha256: (model) => served.get(model)?.bundleSha256 ?? null,
     bundle: (model) => served.get(model)?.bundle,
-    infer(model, sample) {
-      const current = served.get(model);
-      if (current === undefined) {
-        return Promise.reject(
-          new FleetError("model-missing", `no model named ${model} is served now`),
-        );
-      }
-      return current.runner.infer(sample);
-    },
+    infer: (model, sample) => inferOn(model, served.get(model), sample),
     async prepare(model, slot, bundleSha256) {
-      const next = await open(model, slot, bundleSha256);
+      const next = await open(context, model, slot, bundleSha256);
       return {
         infer: next.runner.infer,
         promote: () => adopt(model, next),
@@ -111,4 +126,65 @@ export function createServing(context: AgentContext): Serving {
     },
     onChange: (handler) => changed.push(handler),
   };
+}
+
+async function open(
+  context: AgentContext,
+  model: string,
+  slot: SlotName,
+  bundleSha256: string,
+): Promise<Served> {
+  const bundle = await readSlotBundle(context, model, slot, bundleSha256);
+  const runner = await slotRunner(context, model, slot, bundle);
+  return { runner, bundle, bundleSha256, active: 0, onIdle: () => {} };
+}
+
+/**
+ * The committed bundle, or the one before it when its files are damaged. The spare slot holds a
+ * predecessor only when no update is under way; then it may be an untried candidate.
+ */
+async function openCommitted(context: AgentContext, model: string, slot: SlotRow): Promise<Served> {
+  const { store } = context;
+  try {
+    return await open(context, model, slot.slot, slot.bundleSha256 ?? "");
+  } catch (error) {
+    // A process that crashed or was late tells nothing of the files, and is tried again.
+    if (isFleetError(error, "runner-crashed") || isFleetError(error, "runner-timeout")) throw error;
+    const spare = store.slot(model, store.spareSlot(model));
+    const updating = store.openAttempts().some((attempt) => attempt.model === model);
+    if (updating || spare.status !== "ready" || spare.bundleSha256 === null) throw error;
+    context.log.error("the model before the committed one serves", { model, error: String(error) });
+    return open(context, model, spare.slot, spare.bundleSha256);
+  }
+}
+
+async function inferOn(
+  model: string,
+  current: Served | undefined,
+  sample: Readonly<Record<string, Uint8Array>>,
+): Promise<Answer> {
+  if (current === undefined) {
+    throw new FleetError("model-missing", `no model named ${model} is served now`);
+  }
+  if (current.active >= activeMax) {
+    throw new FleetError("serving-busy", `${activeMax} inputs wait for ${model} already`);
+  }
+  current.active++;
+  try {
+    return await current.runner.infer(sample);
+  } finally {
+    current.active--;
+    if (current.active === 0) current.onIdle();
+  }
+}
+
+/** Ends a replaced runner after its last answer, or after `drainMs`. */
+async function drain(context: AgentContext, old: Served, signal: AbortSignal): Promise<void> {
+  if (old.active > 0) {
+    const idle = new Promise<void>((resolve) => {
+      old.onIdle = resolve;
+    });
+    await Promise.race([idle, context.clock.sleep(drainMs, signal)]);
+  }
+  await old.runner.close();
 }

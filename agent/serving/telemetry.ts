@@ -7,6 +7,7 @@ import { emptyHistogram, withValue } from "../../shared/telemetry/histogram.ts";
 import type { AgentContext } from "../context.ts";
 import type { Messenger } from "../messenger.ts";
 import { believedNow } from "../time.ts";
+import { worldError } from "../world-error.ts";
 
 type Window = PayloadOf<"telemetry-window">;
 export type CallResult = "ok" | "errors" | "timeouts";
@@ -32,8 +33,7 @@ export function createTelemetry(context: AgentContext, messenger: Messenger): Te
   let windowMs = 30_000;
   let cancel = () => {};
 
-  const flush = (): void => {
-    if (context.store.outboxCount() >= outboxRowsMax) return;
+  const store = (): void => {
     const nowMs = context.clock.monotonicMs();
     context.store.transaction(() => {
       for (const { window, startedMonotonicMs } of open.values()) {
@@ -46,10 +46,20 @@ export function createTelemetry(context: AgentContext, messenger: Messenger): Te
     open.clear();
     messenger.flush();
   };
+  /** What cannot be stored stays open and is stored with what comes next. */
+  const flush = (): void => {
+    try {
+      store();
+    } catch (error) {
+      const known = worldError(error);
+      if (known === undefined) throw error;
+      context.log.warn("telemetry waits", { code: known.code, error: known.message });
+    }
+  };
   const schedule = (): void => {
     cancel();
     cancel = context.clock.after(windowMs, () => {
-      flush();
+      if (context.store.outboxCount() < outboxRowsMax) flush();
       schedule();
     });
   };

@@ -46,6 +46,8 @@ const steps: readonly string[] = [
      primary key (boot, sequence)
    ) without rowid;
    create index outboxOrder on outbox (priority, number);`,
+  // What was measured is sent again to a controller that forgot it, e.g. after a restore.
+  `alter table measurements add column resultJson text;`,
 ];
 
 /** Errors: `database-newer` when a newer agent wrote the file. */

@@ -49,10 +49,12 @@ export type AgentStore = ReturnType<typeof openAgentStore>;
 
 export function openAgentStore(sqlite: Sqlite) {
   migrateAgentDatabase(sqlite);
+  const keyed = settings(sqlite);
   return {
     transaction: <T>(work: () => T): T => sqlite.transaction(work),
     close: () => sqlite.close(),
-    ...settings(sqlite),
+    ...keyed,
+    ...measurements(sqlite, keyed),
     ...slots(sqlite),
     ...attempts(sqlite),
     ...transfers(sqlite),
@@ -81,10 +83,44 @@ function settings(sqlite: Sqlite) {
         return next;
       });
     },
+    removeSetting(key: string): void {
+      sqlite.prepare("delete from settings where key = ?").run(key);
+    },
+  };
+}
+
+const measuringSchema = z.object({ id: z.string(), tries: z.int() });
+const measuringKey = "measuring";
+
+function measurements(sqlite: Sqlite, { setting, setSetting }: ReturnType<typeof settings>) {
+  return {
     measurementDone: (id: string): boolean =>
       sqlite.prepare("select 1 from measurements where id = ?").get(id) !== undefined,
-    finishMeasurement(id: string): void {
-      sqlite.prepare("insert or ignore into measurements (id) values (?)").run(id);
+    /** Undefined for what was never done, and for what an older agent did. */
+    measurementResult(id: string): PayloadOf<"measurement"> | undefined {
+      const row = sqlite.prepare("select resultJson from measurements where id = ?").get(id) as
+        | { resultJson: string | null }
+        | undefined;
+      return row?.resultJson == null ? undefined : JSON.parse(row.resultJson);
+    },
+    /** Counts a try before it begins, since it may take the process with it; answers its number. */
+    beginMeasurement(id: string): number {
+      const text = setting(measuringKey);
+      const last = text === undefined ? undefined : measuringSchema.parse(JSON.parse(text));
+      const tries = last?.id === id ? last.tries + 1 : 1;
+      setSetting(measuringKey, JSON.stringify({ id, tries }));
+      return tries;
+    },
+    finishMeasurement(result: PayloadOf<"measurement">): void {
+      sqlite
+        .prepare("insert or ignore into measurements (id, resultJson) values (?, ?)")
+        .run(result.measurement, JSON.stringify(result));
+    },
+    /** Forgets results that nobody asks for any more. */
+    pruneMeasurements(keep: readonly string[]): void {
+      sqlite
+        .prepare("delete from measurements where id not in (select value from json_each(?))")
+        .run(JSON.stringify(keep));
     },
   };
 }
@@ -185,6 +221,16 @@ function attempts(sqlite: Sqlite) {
           "update attempts set state = ?, resumes = ?, steps = ?, gatesJson = ? where id = ?",
         )
         .run(row.state, row.resumes, row.steps, JSON.stringify(row.gates), row.id);
+    },
+    /** Forgets all but the newest concluded attempts and those in `keep`. */
+    pruneAttempts(keep: readonly string[], newest: number): void {
+      sqlite
+        .prepare(
+          `delete from attempts where outcomeJson is not null
+           and number <= (select coalesce(max(number), 0) from attempts) - ?
+           and id not in (select value from json_each(?))`,
+        )
+        .run(newest, JSON.stringify(keep));
     },
     concludeAttempt(outcome: AttemptOutcome): void {
       sqlite

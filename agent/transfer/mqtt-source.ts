@@ -5,6 +5,7 @@
  * than the signed length; the artifact enters the store only with the right hash.
  */
 import { FleetError } from "../../shared/errors.ts";
+import { makeFolderDurable } from "../../shared/files/durable-folder.ts";
 import { hashFile } from "../../shared/files/hash-file.ts";
 import type { OpenFile } from "../../shared/ports/files.ts";
 import {
@@ -13,7 +14,8 @@ import {
 } from "../../shared/protocol/messages/artifact-transfer.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { AgentContext } from "../context.ts";
-import { partPath, storeDir, storedPath } from "../paths.ts";
+import { partPath, storeDir, storedPath, transferDir } from "../paths.ts";
+import { worldError } from "../world-error.ts";
 import type { ArtifactRef, ArtifactSource } from "./artifact-source.ts";
 import { bitmapOf, hasBit, missingFrom, setBit } from "./bitmap.ts";
 
@@ -47,14 +49,19 @@ export function mqttSource(
     },
     async fetch(ref, signal, onProgress) {
       if ((await context.files.stat(storedPath(context.dataDir, ref.sha256))) !== undefined) return;
+      const resumed = context.store.transfer(ref.sha256) !== undefined;
+      const whole = { context, ref, signal, onProgress, request, incoming };
       try {
-        await transfer({ context, ref, signal, onProgress, request, incoming });
+        await transfer(whole);
+        if (await finish(context, ref)) return;
+        // What an earlier run left may be damaged, so it is not held against the sender.
+        if (resumed) await transfer(whole);
+        if (!(resumed && (await finish(context, ref)))) {
+          throw new FleetError("artifact-mismatch", `the bytes of ${ref.sha256} are others`);
+        }
       } catch (error) {
-        throw asDiskFull(error);
-      } finally {
-        incoming.delete(ref.sha256);
+        throw worldError(error) ?? error;
       }
-      await finish(context, ref);
     },
   };
 }
@@ -72,11 +79,11 @@ async function transfer(t: Transfer): Promise<void> {
   const { context, ref } = t;
   const blocks = Math.ceil(ref.bytes / blockBytes);
   const path = partPath(context.dataDir, ref.sha256);
-  await context.files.makeDirectory(`${context.dataDir}/transfer`);
+  await makeFolderDurable(context.files, context.dataDir, transferDir(context.dataDir));
   const present = await rememberedBlocks(context, ref, blocks);
   const file = await context.files.open(path, "update");
   try {
-    await context.files.syncDirectory(`${context.dataDir}/transfer`);
+    await context.files.syncDirectory(transferDir(context.dataDir));
     for (;;) {
       const wanted = missingFrom(present, blocks, blocksPerRequestMax);
       if (wanted === undefined) return;
@@ -176,33 +183,24 @@ function blockFault(ref: ArtifactRef, block: Block): FleetError | undefined {
   return undefined;
 }
 
-/** Verifies the whole part file and moves it into the store. */
-async function finish(context: AgentContext, ref: ArtifactRef): Promise<void> {
+/** Verifies the whole part file and moves it into the store; false, and it is gone, when it is wrong. */
+async function finish(context: AgentContext, ref: ArtifactRef): Promise<boolean> {
   const { files, dataDir, store } = context;
   const path = partPath(dataDir, ref.sha256);
   const found = await hashFile(files, path);
   store.dropTransfer(ref.sha256);
   if (found?.sha256 !== ref.sha256 || found.bytes !== ref.bytes) {
     await files.remove(path);
-    throw new FleetError(
-      "artifact-mismatch",
-      `the bytes of ${ref.sha256} hash to ${found?.sha256}`,
-    );
+    return false;
   }
-  await files.makeDirectory(storeDir(dataDir));
+  await makeFolderDurable(files, dataDir, storeDir(dataDir));
   await files.rename(path, storedPath(dataDir, ref.sha256));
   await files.syncDirectory(storeDir(dataDir));
+  return true;
 }
 
 function countBits(present: Uint8Array, blocks: number): number {
   let count = 0;
   for (let index = 0; index < blocks; index++) if (hasBit(present, index)) count++;
   return count;
-}
-
-function asDiskFull(error: unknown): unknown {
-  const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";
-  return isFull
-    ? new FleetError("disk-full", "the disk filled up during the transfer", { cause: error })
-    : error;
 }

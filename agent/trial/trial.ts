@@ -8,7 +8,7 @@
 import { join } from "node:path";
 import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
-import { isFleetError } from "../../shared/errors.ts";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
 import {
   alphaPerGate,
   latencyBudgetGate,
@@ -23,6 +23,7 @@ import {
   decodeShard,
   type GoldenShard,
 } from "../../shared/evaluation/golden-shard.ts";
+import { hashFile } from "../../shared/files/hash-file.ts";
 import { type Runner, startRunner } from "../../shared/inference/runner.ts";
 import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.ts";
 import { median } from "../../shared/statistics/median.ts";
@@ -30,6 +31,7 @@ import type { AgentContext } from "../context.ts";
 import { slotDir, storedPath } from "../paths.ts";
 import type { SlotName } from "../state/store.ts";
 import { readSlotBundle } from "../update/install.ts";
+import { worldError } from "../world-error.ts";
 import { compareLatency } from "./latency.ts";
 import { type TrialVerdict, verdictOf } from "./verdict.ts";
 
@@ -56,16 +58,25 @@ export async function readProof(
   return { shard, referenceTop1: decodeReference(await read(golden.reference.sha256)).top1 };
 }
 
-export function slotRunner(
+/**
+ * A runner on the model of a slot. The file is held against its signed hash first: disks rot.
+ * Errors: `artifact-mismatch` and those of `startRunner`.
+ */
+export async function slotRunner(
   context: AgentContext,
   model: string,
   slot: SlotName,
   bundle: Bundle,
 ): Promise<Runner> {
+  const file = modelFile(bundle);
+  const modelPath = join(slotDir(context.dataDir, model, slot), file.name);
+  if ((await hashFile(context.files, modelPath))?.sha256 !== file.sha256) {
+    throw new FleetError("artifact-mismatch", `${file.name} of ${model} is not what was signed`);
+  }
   return startRunner({
     processes: context.processes,
     clock: context.clock,
-    modelPath: join(slotDir(context.dataDir, model, slot), modelFile(bundle).name),
+    modelPath,
     interface: bundle.interface,
   });
 }
@@ -83,17 +94,14 @@ export async function runTrial(
     candidate = await slotRunner(context, manifest.model, slot, bundle);
     gates.push({ gate: "load", verdict: "pass", why: "the model loads", numbers: {} });
     const proof = await readProof(context, manifest);
-    if (proof === undefined) return verdictOf(gates);
-    const committed = context.store.committedSlot(manifest.model);
-    const old =
-      committed?.bundleSha256 == null
-        ? undefined
-        : await readSlotBundle(context, manifest.model, committed.slot, committed.bundleSha256);
-    if (old !== undefined && committed !== undefined) {
-      running = await slotRunner(context, manifest.model, committed.slot, old);
+    if (proof === undefined) {
+      gates.push(await judgeMemory({ manifest, candidate }));
+      return verdictOf(gates);
     }
-    const comparable = running !== undefined && sameLabels(old, bundle);
-    await judge({ manifest, proof, candidate, running, comparable, gates });
+    const old = await runningModel(context, manifest.model);
+    running = old?.runner;
+    const comparable = old !== undefined && sameLabels(old.bundle, bundle);
+    await judge({ manifest, proof, candidate, running: comparable ? running : undefined, gates });
     return verdictOf(gates);
   } catch (error) {
     // A model that cannot load, crashes or hangs is worse than one that answers.
@@ -106,12 +114,32 @@ export async function runTrial(
   }
 }
 
+/**
+ * The committed model in a child of its own. Undefined without one, and when it does not start: a
+ * damaged model must not keep its successor out.
+ */
+async function runningModel(
+  context: AgentContext,
+  model: string,
+): Promise<{ runner: Runner; bundle: Bundle } | undefined> {
+  const slot = context.store.committedSlot(model);
+  if (slot?.bundleSha256 == null) return undefined;
+  try {
+    const bundle = await readSlotBundle(context, model, slot.slot, slot.bundleSha256);
+    return { runner: await slotRunner(context, model, slot.slot, bundle), bundle };
+  } catch (error) {
+    if (worldError(error) === undefined) throw error;
+    context.log.warn("the committed model cannot be compared", { model, error: String(error) });
+    return undefined;
+  }
+}
+
 interface Case {
   readonly manifest: Manifest;
   readonly proof: Proof;
   readonly candidate: Runner;
+  /** The model to be compared with; undefined when there is none that can be. */
   readonly running: Runner | undefined;
-  readonly comparable: boolean;
   readonly gates: GateResult[];
 }
 
@@ -132,7 +160,7 @@ async function judge(trial: Case): Promise<void> {
   const right = (answers: Int32Array, at: number) => answers[at] === proof.shard.labels[at];
   const hits = countWhere(n, (at) => right(top1, at));
   if (failed(metricFloorGate({ hits, n, floor: manifest.gates.metricFloor }))) return;
-  if (trial.running !== undefined && trial.comparable) {
+  if (trial.running !== undefined) {
     await trial.running.setSamples(proof.shard.inputs);
     const old = (await trial.running.evaluate()).top1;
     const worse = countWhere(n, (at) => right(old, at) && !right(top1, at));
@@ -140,14 +168,21 @@ async function judge(trial: Case): Promise<void> {
     if (failed(pairedMetricGate({ worse, better, n, alpha }))) return;
   }
   if (failed(await judgeLatency(trial, alpha))) return;
+  failed(await judgeMemory(trial));
+}
+
+async function judgeMemory({
+  candidate,
+  manifest,
+}: Pick<Case, "candidate" | "manifest">): Promise<GateResult> {
   const { ramPeakBytes } = await candidate.memory();
-  failed(memoryGate({ ramPeakBytes, ramPeakBytesMax: manifest.gates.ramPeakBytesMax }));
+  return memoryGate({ ramPeakBytes, ramPeakBytesMax: manifest.gates.ramPeakBytesMax });
 }
 
 async function judgeLatency(trial: Case, alpha: number): Promise<GateResult> {
   const { candidate, running, manifest } = trial;
   const { latencyMsMax, latencyRatioMax } = manifest.gates;
-  if (running === undefined || !trial.comparable) {
+  if (running === undefined) {
     const { latenciesMs } = await candidate.benchmark({ runs: budgetRuns, firstSample: 0 });
     return latencyBudgetGate({ p50Ms: median(latenciesMs), p50MsMax: latencyMsMax });
   }
@@ -162,9 +197,9 @@ async function judgeLatency(trial: Case, alpha: number): Promise<GateResult> {
   return gate ?? { gate: "latency", verdict: "skipped", why: "no try was made", numbers: {} };
 }
 
-function sameLabels(old: Bundle | undefined, fresh: Bundle): boolean {
-  const labels = (bundle: Bundle | undefined) =>
-    bundle?.interface.output.kind === "classification"
+function sameLabels(old: Bundle, fresh: Bundle): boolean {
+  const labels = (bundle: Bundle) =>
+    bundle.interface.output.kind === "classification"
       ? bundle.interface.output.labels.join("\n")
       : undefined;
   return labels(old) !== undefined && labels(old) === labels(fresh);

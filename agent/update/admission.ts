@@ -37,6 +37,10 @@ export function admit(
   ) {
     throw foreign(`needs onnxruntime ${onnxruntimeMin} to ${onnxruntimeMaxExclusive}`);
   }
+  const provider = manifest.executionProvider.name;
+  if (!context.profile.runtime.providers.includes(provider)) {
+    throw foreign(`needs the execution provider ${provider}, which is not here`);
+  }
   raiseTimeFloor(context.store, manifest.issuedAtMs);
   const now = believedNow(context.store, context.clock).ms;
   if (now > manifest.expiresAtMs) {

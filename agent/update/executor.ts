@@ -6,7 +6,6 @@
  * began nothing but its own result ends it; errors of our own code are not swallowed.
  */
 import type { Manifest } from "../../shared/artifact/manifest.ts";
-import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.ts";
 import type { AgentContext } from "../context.ts";
 import type { Messenger } from "../messenger.ts";
@@ -14,11 +13,17 @@ import type { Candidate, Serving } from "../serving/serving.ts";
 import type { AttemptRow } from "../state/store.ts";
 import type { ArtifactSource } from "../transfer/artifact-source.ts";
 import { readProof, runTrial } from "../trial/trial.ts";
+import { worldError } from "../world-error.ts";
 import { fetchAll } from "./fetch.ts";
 import { discardSlot, installIntoSlot, storedBundle } from "./install.ts";
 import { allows, resume, type Step, step, type UpdateProgress } from "./machine.ts";
 import { committedEnding, type Ending, outcomeOf } from "./outcome.ts";
-import { isOutcome, type UpdateEvent, type UpdateOutcome } from "./transitions.ts";
+import {
+  isOutcome,
+  type UpdateEffect,
+  type UpdateEvent,
+  type UpdateOutcome,
+} from "./transitions.ts";
 
 export interface UpdateParts {
   readonly context: AgentContext;
@@ -29,27 +34,36 @@ export interface UpdateParts {
   readonly onProgress: (attempt: string, state: string, fraction: number) => void;
 }
 
+/** `withdrawn` ends the attempt; `stopping` only leaves it, to be resumed after the next start. */
+export interface UpdateSignals {
+  readonly withdrawn: AbortSignal;
+  readonly stopping: AbortSignal;
+}
+
 interface Run {
   readonly row: AttemptRow;
   readonly manifest: Manifest;
-  readonly signal: AbortSignal;
+  readonly signals: UpdateSignals;
   progress: UpdateProgress;
   gates: readonly GateResult[];
   ending: Ending;
   candidate: Candidate | undefined;
 }
 
-/** Runs an open attempt to its end; `signal` withdraws it. */
+/**
+ * Runs an open attempt to its end. Rejects when it cannot go on now, with the attempt still open: a
+ * failure of the database, or the reason of `stopping`.
+ */
 export async function runAttempt(
   parts: UpdateParts,
   row: AttemptRow,
   manifest: Manifest,
-  signal: AbortSignal,
+  signals: UpdateSignals,
 ): Promise<void> {
   const run: Run = {
     row,
     manifest,
-    signal,
+    signals,
     progress: {
       state: row.state as UpdateProgress["state"],
       resumes: row.resumes,
@@ -59,12 +73,22 @@ export async function runAttempt(
     ending: { code: "interrupted", why: "the device restarted during this step too often" },
     candidate: undefined,
   };
+  try {
+    await runSteps(parts, run);
+  } catch (error) {
+    await run.candidate?.discard();
+    throw error;
+  }
+}
+
+async function runSteps(parts: UpdateParts, run: Run): Promise<void> {
+  const { row } = run;
   let next: Step =
     run.progress.state === "idle" ? step(run.progress, "targeted") : resume(run.progress);
   for (;;) {
     run.progress = next.progress;
     if (isOutcome(next.progress.state)) {
-      await conclude(parts, run, next.progress.state);
+      await conclude(parts, run, { outcome: next.progress.state, effect: next.effect });
       return;
     }
     parts.context.store.saveAttempt({ id: row.id, ...run.progress, gates: run.gates });
@@ -74,18 +98,33 @@ export async function runAttempt(
 }
 
 async function eventOf(parts: UpdateParts, run: Run, next: Step): Promise<UpdateEvent> {
-  const withdrawn = () => run.signal.aborted && allows(run.progress, "withdrawn");
+  const { signals } = run;
+  const withdrawn = () => signals.withdrawn.aborted && allows(run.progress, "withdrawn");
   try {
     if (withdrawn()) return withdraw(run);
-    const event = await perform(parts, run, next);
+    const event = await unlessStopped(signals.stopping, perform(parts, run, next));
     // A verdict that was reached counts, also when nobody waits for it any more.
     return event !== "worse" && withdrawn() ? withdraw(run) : event;
   } catch (error) {
+    if (signals.stopping.aborted) throw error;
     if (withdrawn()) return withdraw(run);
-    if (!isFleetError(error) && !isSystemError(error)) throw error;
-    run.ending = endingOf(error);
+    const known = worldError(error);
+    if (known === undefined) throw error;
+    run.ending = { code: known.code, why: known.message };
     return "broken";
   }
+}
+
+/** A stop does not wait for a trial; what goes on behind it ends with its child processes. */
+export function unlessStopped<T>(stopping: AbortSignal, work: Promise<T>): Promise<T> {
+  const stopped = new Promise<never>((_resolve, reject) => {
+    const stop = () => reject(stopping.reason);
+    if (stopping.aborted) stop();
+    stopping.addEventListener("abort", stop, { once: true });
+    const release = () => stopping.removeEventListener("abort", stop);
+    work.then(release, release);
+  });
+  return Promise.race([work, stopped]);
 }
 
 function withdraw(run: Run): UpdateEvent {
@@ -101,7 +140,7 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
     case "download":
       await fetchAll(context, parts.source, {
         manifest,
-        signal: run.signal,
+        signal: AbortSignal.any([run.signals.withdrawn, run.signals.stopping]),
         onProgress: (fraction) => parts.onProgress(run.row.id, run.progress.state, fraction),
       });
       return "downloaded";
@@ -122,7 +161,7 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
       return switchOver(parts, run, slot);
     case "commit":
     case "discard":
-    case "refuse":
+    case "leave":
       throw new Error(`effect ${next.effect} belongs to an outcome`);
   }
 }
@@ -148,17 +187,19 @@ async function switchOver(parts: UpdateParts, run: Run, slot: "a" | "b"): Promis
   return "serving";
 }
 
-async function conclude(parts: UpdateParts, run: Run, outcome: UpdateOutcome): Promise<void> {
+async function conclude(
+  parts: UpdateParts,
+  run: Run,
+  { outcome, effect }: { outcome: UpdateOutcome; effect: UpdateEffect },
+): Promise<void> {
   const { context, messenger, serving } = parts;
   const { store } = context;
   const { manifest, row } = run;
-  const commits = outcome === "committed";
+  const commits = effect === "commit";
   const slot = store.spareSlot(manifest.model);
   const servingSha256 = commits ? manifest.bundle.sha256 : serving.servedSha256(manifest.model);
-  if (!commits) {
-    await run.candidate?.discard();
-    await discardSlot(context, manifest.model, slot);
-  }
+  if (!commits) await run.candidate?.discard();
+  if (effect === "discard") await discardSlot(context, manifest.model, slot);
   store.transaction(() => {
     if (commits) store.commitSlot(manifest.model, slot);
     const result = outcomeOf({
@@ -177,19 +218,4 @@ async function conclude(parts: UpdateParts, run: Run, outcome: UpdateOutcome): P
   if (commits) await run.candidate?.promote();
   parts.onProgress(row.id, outcome, 1);
   messenger.flush();
-}
-
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && "code" in error && typeof error.code === "string";
-}
-
-function endingOf(error: unknown): Ending {
-  if (isSystemError(error) && error.code === "ENOSPC") {
-    const full = new FleetError("disk-full", "the disk filled up during the update", {
-      cause: error,
-    });
-    return { code: full.code, why: full.message };
-  }
-  if (isFleetError(error)) return { code: error.code, why: error.message };
-  return { code: "internal", why: String(error) };
 }

@@ -3,14 +3,13 @@ import { join } from "node:path";
 import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
 import { type Manifest, manifestSchema } from "../../shared/artifact/manifest.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { copyFileAtomic } from "../../shared/files/copy-file.ts";
+import { makeFolderDurable } from "../../shared/files/durable-folder.ts";
 import { hashFile } from "../../shared/files/hash-file.ts";
 import type { AgentContext } from "../context.ts";
-import { slotDir, storeDir, storedPath } from "../paths.ts";
+import { slotDir, storeDir, storedPath, transferDir } from "../paths.ts";
 import type { ArtifactSource } from "../transfer/artifact-source.ts";
 import { readSlotBundle, requireSpace, storedBundle } from "./install.ts";
-
-/** Part that a copy moves at once, in bytes. */
-const copyBytes = 1 << 20;
 
 /**
  * Errors: those of the source, `disk-full`, `manifest-invalid`, `artifact-too-long` when the files
@@ -70,32 +69,11 @@ async function copyFromSlots(
     if (match === undefined) continue;
     const from = join(slotDir(dataDir, model, which), match.name);
     if ((await hashFile(files, from))?.sha256 !== file.sha256) continue;
-    await copyFile(context, from, target, file.bytes);
+    await makeFolderDurable(files, dataDir, storeDir(dataDir));
+    await copyFileAtomic(files, from, target, file.bytes);
     return true;
   }
   return false;
-}
-
-async function copyFile(
-  context: AgentContext,
-  from: string,
-  to: string,
-  bytes: number,
-): Promise<void> {
-  const { files, dataDir } = context;
-  await files.makeDirectory(storeDir(dataDir));
-  const beside = `${to}.new`;
-  const file = await files.open(beside, "create");
-  try {
-    for (let offset = 0; offset < bytes; offset += copyBytes) {
-      await file.write(await files.readRange(from, { offset, length: copyBytes }), offset);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await files.rename(beside, to);
-  await files.syncDirectory(storeDir(dataDir));
 }
 
 /** Hashes of the proofs that a manifest names, unverified ones too: only what to keep. */
@@ -111,12 +89,20 @@ export function namedArtifacts(documents: readonly unknown[]): Set<string> {
   return names;
 }
 
-/** Removes stored artifacts that are not in `keep`; slots are never touched. */
+/**
+ * Removes stored artifacts that are not in `keep`, and what unfinished transfers left. Only called
+ * when nothing is under way; slots are never touched.
+ */
 export async function collectArtifacts(
   context: AgentContext,
   keep: ReadonlySet<string>,
 ): Promise<void> {
-  for (const name of await context.files.list(storeDir(context.dataDir))) {
-    if (!keep.has(name)) await context.files.remove(join(storeDir(context.dataDir), name));
+  const { files, store, dataDir } = context;
+  for (const name of await files.list(storeDir(dataDir))) {
+    if (!keep.has(name)) await files.remove(join(storeDir(dataDir), name));
+  }
+  for (const name of await files.list(transferDir(dataDir))) {
+    store.dropTransfer(name);
+    await files.remove(join(transferDir(dataDir), name));
   }
 }

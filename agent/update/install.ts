@@ -11,6 +11,8 @@ import {
 import type { Manifest } from "../../shared/artifact/manifest.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
+import { copyFileAtomic } from "../../shared/files/copy-file.ts";
+import { makeFolderDurable } from "../../shared/files/durable-folder.ts";
 import { hashFile } from "../../shared/files/hash-file.ts";
 import type { AgentContext } from "../context.ts";
 import { bundleFile, slotDir, storedPath } from "../paths.ts";
@@ -30,11 +32,12 @@ export async function storedBundle(context: AgentContext, manifest: Manifest): P
 
 /** Errors: `disk-full` when the bundle and its proofs would not fit. */
 export async function requireSpace(context: AgentContext, manifest: Manifest): Promise<void> {
-  const proofs = manifest.golden.reduce(
-    (sum, { shard, reference }) => sum + shard.bytes + reference.bytes,
-    0,
-  );
-  const needed = manifest.bundle.bytes + manifest.filesBytes + proofs + spareBytes;
+  let needed = manifest.bundle.bytes + manifest.filesBytes + spareBytes;
+  for (const ref of manifest.golden.flatMap(({ shard, reference }) => [shard, reference])) {
+    // Shards are kept between versions.
+    const stored = await context.files.stat(storedPath(context.dataDir, ref.sha256));
+    if (stored === undefined) needed += ref.bytes;
+  }
   const { freeBytes } = await context.files.space(context.dataDir);
   if (freeBytes < needed) {
     throw new FleetError("disk-full", `the update needs ${needed} bytes, ${freeBytes} are free`);
@@ -56,12 +59,17 @@ export async function installIntoSlot(
     releaseCounter: manifest.releaseCounter,
   };
   store.transaction(() => store.markSlot(manifest.model, slot, { ...row, status: "bad" }));
-  await files.makeDirectory(folder);
+  await makeFolderDurable(files, dataDir, folder);
   await removeStrangers(context, folder, bundle);
-  for (const file of bundle.files) {
+  for (const [index, file] of bundle.files.entries()) {
     const target = join(folder, file.name);
     const source = storedPath(dataDir, file.sha256);
-    if ((await files.stat(source)) !== undefined) await files.rename(source, target);
+    if ((await files.stat(source)) !== undefined) {
+      // Two names may share their bytes: only the last one takes the stored file away.
+      const again = bundle.files.slice(index + 1).some(({ sha256 }) => sha256 === file.sha256);
+      if (again) await copyFileAtomic(files, source, target, file.bytes);
+      else await files.rename(source, target);
+    }
     const found = await hashFile(files, target);
     if (found?.sha256 !== file.sha256 || found.bytes !== file.bytes) {
       throw new FleetError(

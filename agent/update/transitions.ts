@@ -40,7 +40,7 @@ export type UpdateEffect =
   | "switch"
   | "commit"
   | "discard"
-  | "refuse";
+  | "leave";
 
 export interface Transition {
   readonly from: UpdateState;
@@ -64,7 +64,7 @@ const row = (
 export const transitions: readonly Transition[] = [
   row("idle", "targeted", "downloading", "download"),
   // A bad signature, another audience or an older counter: nothing is written but the outcome.
-  row("idle", "refused", "refused", "refuse"),
+  row("idle", "refused", "refused", "leave"),
   row("downloading", "downloaded", "verifying", "verify"),
   row("verifying", "verified", "installing", "install"),
   row("installing", "installed", "trialing", "trial"),
@@ -72,19 +72,20 @@ export const transitions: readonly Transition[] = [
   row("trialing", "worse", "rolled-back", "discard"),
   row("switching", "serving", "committed", "commit"),
   row("switching", "worse", "rolled-back", "discard"),
-  row("downloading", "broken", "failed", "discard"),
-  row("verifying", "broken", "failed", "discard"),
+  // The spare slot was not touched yet: what it holds, the model before this one, stays.
+  row("downloading", "broken", "failed", "leave"),
+  row("verifying", "broken", "failed", "leave"),
   row("installing", "broken", "failed", "discard"),
   // A fault of our own parts in a trial says nothing about the model, yet the old one stays.
   row("trialing", "broken", "rolled-back", "discard"),
   row("switching", "broken", "rolled-back", "discard"),
-  row("downloading", "withdrawn", "superseded", "discard"),
-  row("verifying", "withdrawn", "superseded", "discard"),
+  row("downloading", "withdrawn", "superseded", "leave"),
+  row("verifying", "withdrawn", "superseded", "leave"),
   row("installing", "withdrawn", "superseded", "discard"),
   row("trialing", "withdrawn", "superseded", "discard"),
   // The loop breaker ended a step that never returned.
-  row("downloading", "exhausted", "failed", "discard"),
-  row("verifying", "exhausted", "failed", "discard"),
+  row("downloading", "exhausted", "failed", "leave"),
+  row("verifying", "exhausted", "failed", "leave"),
   row("installing", "exhausted", "failed", "discard"),
   row("trialing", "exhausted", "rolled-back", "discard"),
   row("switching", "exhausted", "rolled-back", "discard"),

@@ -2,207 +2,194 @@
  * Turns the wanted state into attempts and measurements, one at a time on this device: two trials at
  * once would judge each other's load.
  *
- * Invariants: a document with an older revision is ignored; an attempt that has an outcome is never
- * tried again, its outcome is sent again; what a document no longer names is withdrawn.
+ * Invariants: of one run of the controller, a document with an older revision is ignored (a restored
+ * controller counts anew, so another run is listened to); an attempt that has an outcome is never
+ * tried again, its outcome is sent again; what a document no longer names is withdrawn; a failure of
+ * the disk or the database stops updates for a while and never the program.
  */
-import type { Manifest } from "../../shared/artifact/manifest.ts";
 import { verifyManifest } from "../../shared/artifact/manifest.ts";
-import { type Signed, signedSchema } from "../../shared/artifact/signature.ts";
-import { type FleetError, isFleetError } from "../../shared/errors.ts";
+import { signedSchema } from "../../shared/artifact/signature.ts";
+import { type BackoffOptions, backoffMs } from "../../shared/backoff.ts";
+import { isFleetError } from "../../shared/errors.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
-import { measureBundle } from "../trial/measure.ts";
-import { admit } from "./admission.ts";
+import type { AttemptRow } from "../state/store.ts";
+import { worldError } from "../world-error.ts";
 import { runAttempt, type UpdateParts } from "./executor.ts";
-import { collectArtifacts, fetchAll, namedArtifacts } from "./fetch.ts";
-import { outcomeOf } from "./outcome.ts";
+import { collectArtifacts, namedArtifacts } from "./fetch.ts";
+import { measureOnce, resendMeasurements } from "./measurement.ts";
+import { refuse, target } from "./target.ts";
 
 type Desired = PayloadOf<"desired">;
 
 export interface Updater {
   /** Resumes what a restart interrupted. */
   start(): void;
-  setDesired(desired: Desired): void;
+  /** `sender` names the run of the controller that sent the document. */
+  setDesired(desired: Desired, sender: string): void;
   desiredRevision(): number;
-  /** Resolves when nothing is under way; no new work begins after it was called. */
+  /** Leaves what is under way as it is stored; resolves when nothing is touched any more. */
   stop(): Promise<void>;
+}
+
+/** Pauses while disk or database fail: someone must first free space. */
+const failureBackoff: BackoffOptions = { baseMs: 1_000, capMs: 60_000 };
+/** Concluded attempts that are remembered beside those that are still named. */
+const attemptsKept = 100;
+
+interface State {
+  desired: Desired | undefined;
+  sender: string | undefined;
+  /** False until every model of `desired` was turned into an attempt. */
+  targeted: boolean;
+  current: { id: string; withdrawn: AbortController } | undefined;
 }
 
 export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Updater {
   const { context } = parts;
-  const { store } = context;
+  const { clock, random, log } = context;
   const stopping = new AbortController();
-  let desired: Desired | undefined;
-  let current: { id: string; abort: AbortController } | undefined;
+  const state: State = {
+    desired: undefined,
+    sender: undefined,
+    targeted: true,
+    current: undefined,
+  };
   let working: Promise<void> | undefined;
   let woken = false;
 
   /** Work that arrives while the worker is on its way out must not wait for the next message. */
   const wake = (): void => {
     woken = true;
-    if (working !== undefined) return;
+    if (working !== undefined || stopping.signal.aborted) return;
     working = workWhileWoken().finally(() => {
       working = undefined;
     });
     working.catch((error: unknown) => {
-      context.log.error("the updater failed", { error: String(error) });
+      log.error("the updater failed", { error: String(error) });
       throw error;
     });
   };
   const workWhileWoken = async (): Promise<void> => {
+    let failures = 0;
     while (woken && !stopping.signal.aborted) {
       woken = false;
-      await work();
-    }
-  };
-  const work = async (): Promise<void> => {
-    for (;;) {
-      if (stopping.signal.aborted) return;
-      const row = store.openAttempts()[0];
-      if (row !== undefined) {
-        const abort = new AbortController();
-        current = { id: row.id, abort };
-        if (isWithdrawn(row)) abort.abort();
-        const document = signedSchema.parse(JSON.parse(row.manifestJson));
-        await runAttempt(
-          parts,
-          row,
-          verifyManifest(document, context.identity.signingKeys),
-          abort.signal,
-        );
-        current = undefined;
-        continue;
+      try {
+        await work(parts, state, stopping.signal);
+        failures = 0;
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        const known = worldError(error);
+        if (known === undefined) throw error;
+        log.error("updates wait", { code: known.code, error: known.message });
+        await clock.sleep(backoffMs(failureBackoff, failures++, random), stopping.signal);
+        woken = true;
       }
-      const next = nextMeasurement();
-      if (next === undefined) break;
-      await measureOnce(parts, next.measurement, next.manifest, stopping.signal);
     }
-    await collect();
-  };
-  const isWithdrawn = (row: { id: string; model: string }): boolean =>
-    desired !== undefined &&
-    (desired.standing !== "active" || desired.models[row.model]?.attempt !== row.id);
-  const nextMeasurement = () =>
-    desired?.standing === "active"
-      ? desired.measurements.find(({ measurement }) => !store.measurementDone(measurement))
-      : undefined;
-  const collect = async (): Promise<void> => {
-    if (desired === undefined) return;
-    const documents: unknown[] = [
-      ...Object.values(desired.models).map(({ manifest }) => manifest),
-      ...desired.measurements.map(({ manifest }) => manifest),
-    ];
-    await collectArtifacts(context, namedArtifacts(documents));
   };
 
   return {
     start: wake,
-    desiredRevision: () => desired?.revision ?? -1,
-    setDesired(next) {
-      if (desired !== undefined && next.revision < desired.revision) return;
-      desired = next;
-      if (next.standing === "active") {
-        for (const [model, wanted] of Object.entries(next.models)) {
-          target(parts, model, wanted.attempt, wanted.manifest);
-        }
+    desiredRevision: () => state.desired?.revision ?? -1,
+    setDesired(next, sender) {
+      const known = state.sender === sender ? state.desired : undefined;
+      if (known !== undefined && next.revision < known.revision) return;
+      Object.assign(state, { desired: next, sender, targeted: false } satisfies Partial<State>);
+      try {
+        targetAll(parts, state);
+      } catch (error) {
+        if (worldError(error) === undefined) throw error;
+        log.error("the wanted state could not be stored yet", { error: String(error) });
       }
-      const open = current && store.attempt(current.id);
-      if (open !== undefined && isWithdrawn(open)) current?.abort.abort();
+      const open = state.current && context.store.attempt(state.current.id);
+      if (open !== undefined && isWithdrawn(state, open)) state.current?.withdrawn.abort();
       wake();
     },
     async stop() {
       stopping.abort();
-      // An update goes on after the next start; only its waiting is cut short here.
-      await Promise.race([working?.catch(() => {}), context.clock.sleep(0)]);
+      await working?.catch(() => {});
     },
   };
 }
 
-/** Accepts a new attempt, refuses it, or sends the outcome of an old one again. */
-function target(
-  parts: UpdateParts & { onnxruntime: string },
-  model: string,
-  attempt: string,
-  document: Signed,
-): void {
-  const { context, messenger } = parts;
-  const { store } = context;
-  const known = store.attempt(attempt);
-  if (known !== undefined) {
-    const { outcome } = known;
-    const waiting = store.outboxRowsOf("attempt-outcome").length > 0;
-    if (outcome !== null && !waiting) messenger.enqueue("attempt-outcome", outcome);
-    return;
+function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): void {
+  const { desired } = state;
+  if (desired?.standing === "active") {
+    for (const [model, { attempt, manifest }] of Object.entries(desired.models)) {
+      target(parts, { model, attempt, document: manifest });
+    }
+    resendMeasurements(
+      parts,
+      desired.measurements.map(({ measurement }) => measurement),
+    );
   }
-  const add = () => {
-    store.ensureModel(model);
-    store.addAttempt({ id: attempt, model, manifestJson: JSON.stringify(document), state: "idle" });
-  };
-  try {
-    const manifest = admit(context, document, {
-      purpose: "release",
-      model,
-      onnxruntime: parts.onnxruntime,
-    });
-    store.transaction(() => {
-      add();
-      store.raiseReleaseCounter(model, manifest.releaseCounter);
-    });
-  } catch (error) {
-    if (!isFleetError(error)) throw error;
-    store.transaction(() => {
-      add();
-      refuse(parts, { model, attempt, document, error });
-    });
-  }
-  messenger.flush();
+  state.targeted = true;
+  parts.messenger.flush();
 }
 
-function refuse(
-  { context, messenger, serving }: UpdateParts,
-  refused: { model: string; attempt: string; document: Signed; error: FleetError },
-): void {
-  const outcome = outcomeOf({
-    ...refused,
-    outcome: "refused",
-    ending: { code: refused.error.code, why: refused.error.message },
-    gates: [],
-    servingSha256: serving.servedSha256(refused.model),
-    emulated: context.emulated,
-  });
-  context.store.concludeAttempt(outcome);
-  messenger.enqueue("attempt-outcome", outcome);
-}
-
-/** Fetches, verifies, benchmarks and forgets one bundle; each measurement is done once. */
-async function measureOnce(
+/** Does all there is to do, attempts before measurements, and clears up behind it. */
+async function work(
   parts: UpdateParts & { onnxruntime: string },
-  measurement: string,
-  document: Signed,
-  signal: AbortSignal,
+  state: State,
+  stopping: AbortSignal,
 ): Promise<void> {
-  const { context, messenger, source } = parts;
-  let manifest: Manifest | undefined;
-  let result: Pick<PayloadOf<"measurement">, "facts" | "environmentDegraded" | "failure">;
-  try {
-    manifest = admit(context, document, { purpose: "measure", onnxruntime: parts.onnxruntime });
-    await fetchAll(context, source, { manifest, signal, onProgress: () => {} });
-    result = { ...(await measureBundle(context, manifest)), failure: null };
-  } catch (error) {
-    if (signal.aborted) return;
-    if (!isFleetError(error)) throw error;
-    const failure = { code: error.code, why: error.message.slice(0, 1_024) };
-    result = { facts: [], environmentDegraded: false, failure };
+  const { store } = parts.context;
+  while (!stopping.aborted) {
+    if (!state.targeted) targetAll(parts, state);
+    const row = store.openAttempts()[0];
+    if (row !== undefined) {
+      await attemptOnce(parts, state, row, stopping);
+      continue;
+    }
+    const next =
+      state.desired?.standing === "active"
+        ? state.desired.measurements.find(({ measurement }) => !store.measurementDone(measurement))
+        : undefined;
+    if (next === undefined) break;
+    await measureOnce(parts, next.measurement, next.manifest, stopping);
   }
-  context.store.transaction(() => {
-    context.store.finishMeasurement(measurement);
-    messenger.enqueue("measurement", {
-      measurement,
-      model: manifest?.model ?? "unknown",
-      bundleSha256: manifest?.bundle.sha256 ?? "0".repeat(64),
-      fingerprint: context.fingerprint,
-      emulated: context.emulated,
-      ...result,
-    });
-  });
-  messenger.flush();
+  if (!stopping.aborted) await collect(parts, state);
+}
+
+async function attemptOnce(
+  parts: UpdateParts,
+  state: State,
+  row: AttemptRow,
+  stopping: AbortSignal,
+): Promise<void> {
+  const { store, identity } = parts.context;
+  const document = signedSchema.parse(JSON.parse(row.manifestJson));
+  const withdrawn = new AbortController();
+  state.current = { id: row.id, withdrawn };
+  try {
+    if (isWithdrawn(state, row)) withdrawn.abort();
+    const manifest = verifyManifest(document, identity.signingKeys);
+    await runAttempt(parts, row, manifest, { withdrawn: withdrawn.signal, stopping });
+  } catch (error) {
+    // A document that was accepted before and no longer holds ends its attempt.
+    if (!isFleetError(error, "signature-invalid") && !isFleetError(error, "manifest-invalid")) {
+      throw error;
+    }
+    store.transaction(() => refuse(parts, { model: row.model, attempt: row.id, document }, error));
+  } finally {
+    state.current = undefined;
+  }
+}
+
+function isWithdrawn({ desired }: State, row: { id: string; model: string }): boolean {
+  if (desired === undefined) return false;
+  return desired.standing !== "active" || desired.models[row.model]?.attempt !== row.id;
+}
+
+/** Forgets what the wanted state no longer names. */
+async function collect(parts: UpdateParts, { desired }: State): Promise<void> {
+  if (desired === undefined) return;
+  const { context } = parts;
+  const attempts = Object.values(desired.models);
+  context.store.pruneAttempts(
+    attempts.map(({ attempt }) => attempt),
+    attemptsKept,
+  );
+  context.store.pruneMeasurements(desired.measurements.map(({ measurement }) => measurement));
+  const documents = [...attempts, ...desired.measurements].map(({ manifest }) => manifest);
+  await collectArtifacts(context, namedArtifacts(documents));
 }

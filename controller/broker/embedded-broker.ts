@@ -3,8 +3,9 @@
  * message that must arrive is acked by the controller itself.
  */
 import { Duplex } from "node:stream";
-import { createServer, type TLSSocket } from "node:tls";
+import { createServer, type Server, type TLSSocket } from "node:tls";
 import { Aedes, type Client } from "aedes";
+import { FleetError } from "../../shared/errors.ts";
 import { messages } from "../../shared/protocol/registry.ts";
 import { clientIdOf, mayPublish, maySubscribe, type Principal } from "./access.ts";
 import { packetLimit } from "./packet-limit.ts";
@@ -20,6 +21,11 @@ const connectionsMax = 20_000;
 const pendingMax = 2_000;
 /** A client that does not finish its TLS handshake, or say CONNECT, within this is dropped, in ms. */
 const connectTimeoutMs = 15_000;
+/**
+ * Longest silence that a client may ask for, in s; none at all is refused. The broker notices a dead
+ * link after 1.5 times this (MQTT 3.1.1 §3.1.2.10), and a device counts as online until then.
+ */
+const keepaliveSecondsMax = 1_200;
 
 interface Will {
   readonly topic: string;
@@ -53,10 +59,7 @@ export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broke
   );
   server.maxConnections = connectionsMax;
   server.on("tlsClientError", (error) => options.log.debug("no TLS", { error: error.message }));
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, resolve);
-  });
+  await listen(server, options);
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
@@ -68,6 +71,21 @@ export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broke
       await new Promise<void>((resolve) => broker.close(resolve));
     },
   };
+}
+
+/** Errors: `config-invalid` for an address or port that cannot be had. */
+async function listen(server: Server, { host, port, log }: BrokerOptions): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, resolve);
+  }).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FleetError("config-invalid", `the broker cannot listen on ${host}: ${why}`, {
+      cause,
+    });
+  });
+  // A connection that could not be accepted, for want of file handles say, is no reason to end.
+  server.on("error", (error) => log.error("a connection failed", { error: error.message }));
 }
 
 /** An aedes that asks access.ts about every connection, will, message and subscription. */
@@ -84,7 +102,10 @@ async function guardedBroker(options: BrokerOptions): Promise<Aedes> {
     connectTimeout: connectTimeoutMs,
     concurrency: 1_000,
     maxClientsIdLength: 80,
+    keepaliveLimit: keepaliveSecondsMax,
     preConnect(client, packet, done) {
+      // What waits for those who are away would pile up in memory; births bring it anew.
+      packet.clean = true;
       if (packet.will !== undefined) wills.set(client, packet.will);
       done(null, true);
     },

@@ -18,7 +18,8 @@ import {
   takeSamples,
 } from "../../shared/evaluation/golden-set.ts";
 import { type GoldenSplit, splitPool } from "../../shared/evaluation/golden-split.ts";
-import { type Evaluation, startRunner } from "../../shared/inference/runner.ts";
+import { startRunner } from "../../shared/inference/runner.ts";
+import type { Evaluation } from "../../shared/inference/runner-protocol.ts";
 import { openSession } from "../../shared/inference/session.ts";
 import { applyRecipe } from "../compress/compress.ts";
 import { auditFusion } from "../compress/fusion-audit.ts";

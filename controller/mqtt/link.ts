@@ -164,6 +164,8 @@ async function handle(ctx: ControllerContext, topic: string, bytes: Uint8Array):
         `${address.device} sent a message that names ${envelope.device}`,
       );
     }
+    // The will of a device that was retired a moment ago may still arrive.
+    if (address.direction === "up" && name !== "death") await refuseRetired(ctx, address.device);
     if (Object.hasOwn(outboxHandlers, name))
       await handleOutbox(ctx, name as OutboxName, envelope, payload);
     else if (Object.hasOwn(directHandlers, name)) {
@@ -178,6 +180,21 @@ async function handle(ctx: ControllerContext, topic: string, bytes: Uint8Array):
       .noteFault({ kind: "message-dropped", subject: sender, code, message, topic })
       .catch((cause: unknown) => ctx.log.error("a fault was not stored", { cause: String(cause) }));
   }
+}
+
+/**
+ * A device may have connected in the moment in which it was retired: its connection ends here.
+ * Errors: `device-retired`, also for an identity that is not known.
+ */
+async function refuseRetired(ctx: ControllerContext, device: string): Promise<void> {
+  const row = await ctx.db
+    .selectFrom("devices")
+    .select("standing")
+    .where("id", "=", device)
+    .executeTakeFirst();
+  if (row !== undefined && row.standing !== "retired") return;
+  ctx.disconnect(device);
+  throw new FleetError("device-retired", `${device} is ${row?.standing ?? "not known"}`);
 }
 
 /** Stores the message and its effect in one transaction; acks it only after the commit. */
@@ -199,5 +216,8 @@ async function handleOutbox(
     return handler(ctx, trx, envelope, payload as PayloadOf<OutboxName>);
   });
   ctx.ack(device, { boot, sequence });
-  await afterwards?.();
+  // The report is stored and not dropped: the next deadline or start takes the step that failed here.
+  await afterwards?.().catch((error: unknown) => {
+    ctx.log.error("what follows a report failed", { name, device, error: String(error) });
+  });
 }

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { z } from "zod";
 import { generateKeyPair, type KeyPair, publicKeySchema } from "../../shared/artifact/signature.ts";
+import { FleetError } from "../../shared/errors.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import type { Random } from "../../shared/ports/random.ts";
@@ -36,7 +37,10 @@ const storedSchema = z.object({
 });
 type Stored = z.infer<typeof storedSchema>;
 
-/** Reads the keys of `directory`, or makes them; the broker's certificate names `hostNames`. */
+/**
+ * Reads the keys of `directory`, or makes them; the broker's certificate names `hostNames`.
+ * Errors: `config-invalid` for a damaged key file. It is never made anew: every device trusts the old one.
+ */
 export async function openAuthority(
   files: Files,
   random: Random,
@@ -51,7 +55,13 @@ export async function openAuthority(
 async function readStored(files: Files, path: string): Promise<Stored | undefined> {
   if ((await files.stat(path)) === undefined) return undefined;
   const bytes = await files.read(path, { maxBytes: keyFileBytesMax });
-  return storedSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
+  try {
+    return storedSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch (cause) {
+    throw new FleetError("config-invalid", `${path} is damaged: restore it from a backup`, {
+      cause,
+    });
+  }
 }
 
 async function makeStored(files: Files, random: Random, path: string): Promise<Stored> {

@@ -1,12 +1,30 @@
-/** Real child processes through node:child_process. */
-import { fork } from "node:child_process";
+/**
+ * Real child processes through node:child_process.
+ *
+ * Invariant: on Linux a child does not outlive its parent, even when the parent is killed while the
+ * child computes and cannot see that its channel closed: `setpriv` of util-linux (2.33 or newer) asks
+ * the kernel to kill it (PR_SET_PDEATHSIG) and becomes Node. Where there is none, a child leaves when
+ * it next looks at its channel. A watching thread would do the same everywhere for 16 MB per child.
+ */
+import { fork, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { ChildHandle, Processes } from "../ports/processes.ts";
 
+const setpriv = "setpriv";
+const dieWithParent = ["--pdeathsig", "KILL"];
+
 export function systemProcesses(): Processes {
+  const bound = spawnSync(setpriv, [...dieWithParent, "true"]).status === 0;
+  const start = bound
+    ? {
+        execPath: setpriv,
+        execArgv: [...dieWithParent, process.execPath, ...process.execArgv],
+      }
+    : {};
   return {
     fork(entry, options = {}): ChildHandle {
       const child = fork(fileURLToPath(entry), [...(options.args ?? [])], {
+        ...start,
         serialization: "advanced",
         stdio: ["ignore", "ignore", "inherit", "ipc"],
         env: { ...process.env, ...options.env },

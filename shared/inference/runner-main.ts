@@ -1,6 +1,7 @@
 /**
- * The child process that holds one ONNX session and nothing else. It leaves when its parent is gone,
- * so a killed agent leaves no orphan, and its peak memory is the model's.
+ * The child process that holds one ONNX session and nothing else, so its peak memory is the model's.
+ * It leaves when its channel closes. That is seen between runs only, since a run blocks the event loop:
+ * the operating system ends it inside a run (`shared/adapters/system-processes.ts`).
  */
 import { readFileSync } from "node:fs";
 import { env } from "onnxruntime-node";
@@ -9,12 +10,14 @@ import { FleetError } from "../errors.ts";
 import { type Answer, answerOf } from "./processing/answer.ts";
 import { prepareSample, sampleBytes } from "./processing/registry.ts";
 import {
+  type Benchmark,
+  type Evaluation,
   type RunnerReply,
   type RunnerRequest,
   runnerRequestSchema,
   type Samples,
 } from "./runner-protocol.ts";
-import { type Feed, openSession, type Session } from "./session.ts";
+import { type Feed, openSession, type Session, type TensorFact } from "./session.ts";
 
 interface Loaded {
   readonly session: Session;
@@ -26,12 +29,12 @@ interface Loaded {
 /** Samples between two progress messages. */
 const progressEvery = 256;
 
-/** What this process holds: one model and its samples. */
+/** What this process holds: one model and its raw samples, which are prepared when they are used. */
 interface Held {
   loaded: Loaded | undefined;
-  prepared: readonly Record<string, Feed>[];
+  samples: readonly Readonly<Record<string, Uint8Array>>[];
 }
-const held: Held = { loaded: undefined, prepared: [] };
+const held: Held = { loaded: undefined, samples: [] };
 
 process.on("disconnect", () => process.exit(0));
 process.on("message", (message) => {
@@ -58,10 +61,10 @@ function perform(request: RunnerRequest): Promise<unknown> | unknown {
     case "load":
       return load(request);
     case "infer":
-      return infer(feedsOf(model().interface, request.sample));
+      return inferFinite(feedsOf(model(), request.sample));
     case "set-samples":
-      held.prepared = prepareAll(model().interface, request.samples);
-      return held.prepared.length;
+      held.samples = splitSamples(model().interface, request.samples);
+      return held.samples.length;
     case "evaluate":
       return evaluate(request.id);
     case "benchmark":
@@ -89,38 +92,68 @@ async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<
       ? {}
       : { optimizedModelPath: request.optimizedModelPath },
   );
-  for (const spec of request.interface.inputs) {
-    if (!session.inputs.some(({ name }) => name === spec.tensor)) {
-      throw new FleetError("golden-mismatch", `the model has no input named ${spec.tensor}`);
+  const loaded = {
+    session,
+    interface: request.interface,
+    loadMs: elapsedMs(started),
+    ramBaseBytes,
+  };
+  checkInputs(loaded);
+  held.loaded = loaded;
+  return { onnxruntime: env.versions.node ?? env.versions.common };
+}
+
+/** A sample of zeros goes through the steps: what comes out must be what the model takes. */
+function checkInputs({ session, interface: { inputs } }: Loaded): void {
+  for (const { name } of session.inputs) {
+    if (!inputs.some(({ tensor }) => tensor === name)) {
+      throw new FleetError("golden-mismatch", `the interface gives nothing for input ${name}`);
     }
   }
-  held.loaded = { session, interface: request.interface, loadMs: elapsedMs(started), ramBaseBytes };
-  return {
-    inputs: session.inputs,
-    outputs: session.outputs,
-    onnxruntime: env.versions.node ?? env.versions.common,
-  };
+  for (const spec of inputs) {
+    const wanted = session.inputs.find(({ name }) => name === spec.tensor);
+    if (wanted === undefined) {
+      throw new FleetError("golden-mismatch", `the model has no input named ${spec.tensor}`);
+    }
+    const feed = batched(wanted, prepareSample(spec, new Uint8Array(sampleBytes(spec))));
+    if (!fits(wanted, feed)) {
+      throw new FleetError(
+        "golden-mismatch",
+        `input ${spec.tensor} takes ${wanted.dtype} [${wanted.shape}] (-1 is any), the sample gives ${feed.dtype} [${feed.shape}]`,
+      );
+    }
+  }
+}
+
+function fits(wanted: TensorFact, feed: Feed): boolean {
+  if (wanted.dtype !== feed.dtype) return false;
+  // onnxruntime reports no size for an input of unknown rank, so there is nothing to compare.
+  if (wanted.shape.length === 0) return true;
+  return (
+    wanted.shape.length === feed.shape.length &&
+    wanted.shape.every((size, axis) => size === -1 || size === feed.shape[axis])
+  );
 }
 
 function feedsOf(
-  spec: ModelInterface,
+  { session, interface: { inputs } }: Loaded,
   sample: Readonly<Record<string, Uint8Array>>,
 ): Record<string, Feed> {
   return Object.fromEntries(
-    spec.inputs.map((input) => {
+    inputs.map((input) => {
       const bytes = sample[input.tensor];
-      if (bytes === undefined) {
+      const wanted = session.inputs.find(({ name }) => name === input.tensor);
+      if (bytes === undefined || wanted === undefined) {
         throw new FleetError("golden-mismatch", `the sample has no input named ${input.tensor}`);
       }
-      return [input.tensor, batched(input.tensor, prepareSample(input, bytes))];
+      return [input.tensor, batched(wanted, prepareSample(input, bytes))];
     }),
   );
 }
 
 /** Adds the batch axis of 1, unless the model takes the sample as it is. */
-function batched(name: string, sample: Feed): Feed {
-  const wanted = model().session.inputs.find((input) => input.name === name)?.shape ?? [];
-  return wanted.length === sample.shape.length
+function batched(wanted: TensorFact, sample: Feed): Feed {
+  return wanted.shape.length === sample.shape.length
     ? sample
     : { ...sample, shape: [1, ...sample.shape] };
 }
@@ -129,33 +162,46 @@ async function infer(feeds: Record<string, Feed>): Promise<Answer> {
   return answerOf(model().interface.output, await model().session.run(feeds));
 }
 
-function prepareAll(spec: ModelInterface, samples: Samples): Record<string, Feed>[] {
-  const counts = spec.inputs.map(({ tensor }) => samples[tensor]?.count ?? 0);
-  const count = Math.min(...counts);
-  return Array.from({ length: count }, (_, index) =>
-    feedsOf(
-      spec,
-      Object.fromEntries(
-        spec.inputs.map((input) => {
-          const bytes = sampleBytes(input);
-          const data = samples[input.tensor]?.data ?? new Uint8Array();
-          return [input.tensor, data.subarray(index * bytes, (index + 1) * bytes)];
-        }),
-      ),
-    ),
-  );
+/** For a client, who can do nothing with NaN. Errors: `onnx-not-finite`. */
+async function inferFinite(feeds: Record<string, Feed>): Promise<Answer> {
+  const answer = await infer(feeds);
+  if (answer.kind === "classification" && answer.index < 0) {
+    throw new FleetError("onnx-not-finite", "the model's scores are not numbers");
+  }
+  return answer;
+}
+
+/** Each sample's raw bytes per input, as views. Errors: `golden-mismatch`. */
+function splitSamples(spec: ModelInterface, samples: Samples): Record<string, Uint8Array>[] {
+  const count = samples[spec.inputs[0]?.tensor ?? ""]?.count ?? 0;
+  for (const input of spec.inputs) {
+    const given = samples[input.tensor];
+    if (given?.count !== count || given.data.byteLength !== count * sampleBytes(input)) {
+      throw new FleetError(
+        "golden-mismatch",
+        `the samples of ${input.tensor} are not ${count} of ${sampleBytes(input)} bytes`,
+      );
+    }
+  }
+  const sampleAt = (index: number) =>
+    spec.inputs.map((input) => {
+      const bytes = sampleBytes(input);
+      const { data } = samples[input.tensor]!;
+      return [input.tensor, data.subarray(index * bytes, (index + 1) * bytes)] as const;
+    });
+  return Array.from({ length: count }, (_, index) => Object.fromEntries(sampleAt(index)));
 }
 
 /** Class index of each sample; for other models the outputs of each sample, flattened to float32. */
-async function evaluate(id: number): Promise<{ top1: Int32Array; outputs: Float32Array[] }> {
-  const top1 = new Int32Array(held.prepared.length);
+async function evaluate(id: number): Promise<Evaluation> {
+  const top1 = new Int32Array(held.samples.length);
   const outputs: Float32Array[] = [];
-  for (const [index, feeds] of held.prepared.entries()) {
-    const answer = await infer(feeds);
+  for (const [index, sample] of held.samples.entries()) {
+    const answer = await infer(feedsOf(model(), sample));
     if (answer.kind === "classification") top1[index] = answer.index;
     else outputs.push(flatten(answer));
     if (index % progressEvery === 0)
-      reply({ kind: "progress", id, fraction: index / held.prepared.length });
+      reply({ kind: "progress", id, fraction: index / held.samples.length });
   }
   return { top1, outputs };
 }
@@ -174,16 +220,19 @@ function flatten(answer: Extract<Answer, { kind: "tensors" }>): Float32Array {
 }
 
 /** Times `run` only, over consecutive samples from `firstSample` on. */
-async function benchmark(runs: number, firstSample: number): Promise<unknown> {
-  if (held.prepared.length === 0)
-    throw new FleetError("golden-mismatch", "there are no samples to time");
+async function benchmark(runs: number, firstSample: number): Promise<Benchmark> {
   const { session } = model();
+  const feeds = Array.from({ length: Math.min(runs, held.samples.length) }, (_, at) =>
+    feedsOf(model(), held.samples[(firstSample + at) % held.samples.length]!),
+  );
+  if (feeds.length === 0) {
+    throw new FleetError("golden-mismatch", "there are no samples to time");
+  }
   const latenciesMs = new Float64Array(runs);
   const before = process.cpuUsage();
   for (let run = 0; run < runs; run++) {
-    const feeds = held.prepared[(firstSample + run) % held.prepared.length]!;
     const started = process.hrtime.bigint();
-    await session.run(feeds);
+    await session.run(feeds[run % feeds.length]!);
     latenciesMs[run] = elapsedMs(started);
   }
   const { user, system } = process.cpuUsage(before);

@@ -1,6 +1,8 @@
 /** What a runner's parent and child say to each other over IPC ("advanced" serialization). */
 import { z } from "zod";
 import { dtypeSchema, modelInterfaceSchema } from "../artifact/bundle.ts";
+import type { Answer } from "./processing/answer.ts";
+import type { TypedData } from "./processing/typed-data.ts";
 
 const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
@@ -38,3 +40,62 @@ export const runnerReplySchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("progress"), id: z.int(), fraction: z.number() }),
 ]);
 export type RunnerReply = z.infer<typeof runnerReplySchema>;
+
+const memorySchema = z.object({
+  ramPeakBytes: z.number().min(0),
+  /** Peak before the model was loaded: what Node and onnxruntime take. */
+  ramBaseBytes: z.number().min(0),
+  loadMs: z.number().min(0),
+});
+export type RunnerMemory = z.infer<typeof memorySchema>;
+
+const floatsSchema = z.custom<Float32Array>((value) => value instanceof Float32Array);
+
+const evaluationSchema = z.object({
+  /** Class index per sample; all 0 for models that do not classify. */
+  top1: z.custom<Int32Array>((value) => value instanceof Int32Array),
+  /** Flattened outputs per sample, for models that do not classify. */
+  outputs: z.array(floatsSchema),
+});
+export type Evaluation = z.infer<typeof evaluationSchema>;
+
+const benchmarkSchema = z.object({
+  /** Wall time of each run, in ms. */
+  latenciesMs: z.custom<Float64Array>((value) => value instanceof Float64Array),
+  /** CPU time of the process over all runs together, in ms. */
+  cpuMs: z.number().min(0),
+});
+export type Benchmark = z.infer<typeof benchmarkSchema>;
+
+const tensorSchema = z.object({
+  dtype: z.string(),
+  shape: z.array(z.int()),
+  data: z.custom<TypedData>((value) => ArrayBuffer.isView(value)),
+});
+
+/** Any double: a model may well put out infinity or NaN. */
+const doubleSchema = z.custom<number>((value) => typeof value === "number");
+
+const answerSchema: z.ZodType<Answer> = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("classification"),
+    index: z.int(),
+    label: z.string(),
+    score: doubleSchema,
+    scores: floatsSchema,
+  }),
+  z.object({ kind: z.literal("tensors"), tensors: z.record(z.string(), tensorSchema) }),
+]);
+
+/** What each call answers; the child's answers are checked like anything from outside. */
+export const answerSchemas = {
+  load: z.object({ onnxruntime: z.string() }),
+  infer: answerSchema,
+  "set-samples": z.int().min(0),
+  evaluate: evaluationSchema,
+  benchmark: benchmarkSchema,
+  memory: memorySchema,
+} satisfies Record<RunnerRequest["call"], z.ZodType>;
+export type RunnerAnswers = {
+  [Call in keyof typeof answerSchemas]: z.infer<(typeof answerSchemas)[Call]>;
+};

@@ -5,27 +5,21 @@
  * Invariants: each call ends, with an answer or a coded error; a timed-out child is killed; nothing
  * here loads onnxruntime.
  */
-import { z } from "zod";
 import type { ModelInterface } from "../artifact/bundle.ts";
 import { type ErrorCode, FleetError, isErrorCode } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ChildHandle, Processes } from "../ports/processes.ts";
 import type { Answer } from "./processing/answer.ts";
-import { type RunnerRequest, runnerReplySchema, type Samples } from "./runner-protocol.ts";
-
-export interface Evaluation {
-  /** Class index per sample; all 0 for models that do not classify. */
-  readonly top1: Int32Array;
-  /** Flattened outputs per sample, for models that do not classify. */
-  readonly outputs: readonly Float32Array[];
-}
-
-export interface RunnerMemory {
-  readonly ramPeakBytes: number;
-  /** Peak before the model was loaded: what Node and onnxruntime take. */
-  readonly ramBaseBytes: number;
-  readonly loadMs: number;
-}
+import {
+  answerSchemas,
+  type Benchmark,
+  type Evaluation,
+  type RunnerAnswers,
+  type RunnerMemory,
+  type RunnerRequest,
+  runnerReplySchema,
+  type Samples,
+} from "./runner-protocol.ts";
 
 export interface Runner {
   readonly pid: number | undefined;
@@ -35,10 +29,8 @@ export interface Runner {
   /** Samples for `evaluate` and `benchmark`; kept until replaced. Answers their number. */
   setSamples(samples: Samples): Promise<number>;
   evaluate(onProgress?: (fraction: number) => void): Promise<Evaluation>;
-  benchmark(block: {
-    runs: number;
-    firstSample: number;
-  }): Promise<{ latenciesMs: Float64Array; cpuMs: number }>;
+  /** Times `runs` runs over consecutive samples, from `firstSample` on and round again. */
+  benchmark(block: { runs: number; firstSample: number }): Promise<Benchmark>;
   memory(): Promise<RunnerMemory>;
   onExit(handler: (why: FleetError) => void): void;
   /** Ends the child; resolves when it is gone. */
@@ -60,18 +52,20 @@ export interface RunnerOptions {
 const entry = new URL("./runner-main.ts", import.meta.url);
 const startTimeoutDefaultMs = 60_000;
 const callTimeoutDefaultMs = 120_000;
-const loadedSchema = z.object({ onnxruntime: z.string() });
 
 /** Errors: `runner-crashed`, `runner-timeout`, `onnx-malformed`, `golden-mismatch`. */
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
   const channel = openChannel(options.processes.fork(entry), options.clock);
   const callTimeoutMs = options.callTimeoutMs ?? callTimeoutDefaultMs;
-  const call = (request: Unnumbered, onProgress?: (fraction: number) => void) =>
-    channel.call(request, callTimeoutMs, onProgress);
+  const call = <Name extends CallName>(
+    name: Name,
+    fields: CallFields<Name>,
+    onProgress?: (fraction: number) => void,
+  ) => channel.call(name, fields, callTimeoutMs, onProgress);
   try {
-    const loaded = await channel.call(
+    const { onnxruntime } = await channel.call(
+      "load",
       {
-        call: "load",
         modelPath: options.modelPath,
         interface: options.interface,
         ...(options.optimizedModelPath && { optimizedModelPath: options.optimizedModelPath }),
@@ -80,16 +74,12 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
     );
     return {
       pid: channel.pid,
-      onnxruntime: loadedSchema.parse(loaded).onnxruntime,
-      infer: (sample) => call({ call: "infer", sample }) as Promise<Answer>,
-      setSamples: (samples) => call({ call: "set-samples", samples }) as Promise<number>,
-      evaluate: (onProgress) => call({ call: "evaluate" }, onProgress) as Promise<Evaluation>,
-      benchmark: (block) =>
-        call({ call: "benchmark", ...block }) as Promise<{
-          latenciesMs: Float64Array;
-          cpuMs: number;
-        }>,
-      memory: () => call({ call: "memory" }) as Promise<RunnerMemory>,
+      onnxruntime,
+      infer: (sample) => call("infer", { sample }),
+      setSamples: (samples) => call("set-samples", { samples }),
+      evaluate: (onProgress) => call("evaluate", {}, onProgress),
+      benchmark: (block) => call("benchmark", block),
+      memory: () => call("memory", {}),
       onExit: channel.onExit,
       close: channel.close,
     };
@@ -99,22 +89,27 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
   }
 }
 
-type WithoutId<Request> = Request extends unknown ? Omit<Request, "id"> : never;
-type Unnumbered = WithoutId<RunnerRequest>;
+type CallName = RunnerRequest["call"];
+type CallFields<Name extends CallName> = Omit<
+  Extract<RunnerRequest, { call: Name }>,
+  "id" | "call"
+>;
 
 interface Pending {
+  readonly name: CallName;
   resolve(value: unknown): void;
   reject(error: FleetError): void;
-  progress: ((fraction: number) => void) | undefined;
+  readonly progress: ((fraction: number) => void) | undefined;
 }
 
 interface Channel {
   readonly pid: number | undefined;
-  call(
-    request: Unnumbered,
+  call<Name extends CallName>(
+    name: Name,
+    fields: CallFields<Name>,
     timeoutMs: number,
     onProgress?: (fraction: number) => void,
-  ): Promise<unknown>;
+  ): Promise<RunnerAnswers[Name]>;
   onExit(handler: (why: FleetError) => void): void;
   close(): Promise<void>;
 }
@@ -136,49 +131,76 @@ function openChannel(child: ChildHandle, clock: Clock): Channel {
       resolve();
     });
   });
-  child.onMessage((message) => settle(pending, message));
+  /** The first reason stands: a child that was killed for a timeout ends with that error. */
+  const end = (why: FleetError) => {
+    ended ??= why;
+    child.kill("SIGKILL");
+  };
+  child.onMessage((message) => {
+    const fault = settle(pending, message);
+    if (fault !== undefined) end(fault);
+  });
   return {
     pid: child.pid,
     onExit: (handler) => (ended === undefined ? exitHandlers.push(handler) : handler(ended)),
     async close() {
-      child.kill("SIGKILL");
+      end(new FleetError("runner-crashed", "the model's process was ended on purpose"));
       await gone;
     },
-    call(request, timeoutMs, onProgress) {
+    call<Name extends CallName>(
+      name: Name,
+      fields: CallFields<Name>,
+      timeoutMs: number,
+      onProgress?: (fraction: number) => void,
+    ) {
       if (ended !== undefined) return Promise.reject(ended);
       const id = nextId++;
-      return new Promise((resolve, reject) => {
-        const cancel = clock.after(timeoutMs, () => {
-          ended ??= new FleetError(
-            "runner-timeout",
-            `the model gave no answer within ${timeoutMs} ms`,
-          );
-          child.kill("SIGKILL");
-        });
-        const finish =
-          <T>(settleWith: (value: T) => void) =>
-          (value: T) => {
+      return new Promise<RunnerAnswers[Name]>((resolve, reject) => {
+        const cancel = clock.after(timeoutMs, () =>
+          end(new FleetError("runner-timeout", `the model gave no answer within ${timeoutMs} ms`)),
+        );
+        pending.set(id, {
+          name,
+          resolve(value) {
             cancel();
-            settleWith(value);
-          };
-        pending.set(id, { resolve: finish(resolve), reject: finish(reject), progress: onProgress });
-        child.send({ ...request, id });
+            resolve(value as RunnerAnswers[Name]);
+          },
+          reject(error) {
+            cancel();
+            reject(error);
+          },
+          progress: onProgress,
+        });
+        child.send({ ...fields, call: name, id });
       });
     },
   };
 }
 
-function settle(pending: Map<number, Pending>, message: unknown): void {
-  const reply = runnerReplySchema.parse(message);
-  const call = pending.get(reply.id);
-  if (call === undefined) return;
-  if (reply.kind === "progress") {
-    call.progress?.(reply.fraction);
-    return;
+/** Settles the call that a message answers; a fault when the child breaks the protocol. */
+function settle(pending: Map<number, Pending>, message: unknown): FleetError | undefined {
+  const reply = runnerReplySchema.safeParse(message);
+  if (!reply.success) return babble(reply.error);
+  const call = pending.get(reply.data.id);
+  if (call === undefined) return undefined;
+  if (reply.data.kind === "progress") {
+    call.progress?.(reply.data.fraction);
+    return undefined;
   }
-  pending.delete(reply.id);
-  if (reply.kind === "answer") call.resolve(reply.value);
-  else call.reject(new FleetError(codeOf(reply.code), reply.message));
+  if (reply.data.kind === "error") {
+    pending.delete(reply.data.id);
+    call.reject(new FleetError(codeOf(reply.data.code), reply.data.message));
+    return undefined;
+  }
+  const answer = answerSchemas[call.name].safeParse(reply.data.value);
+  if (!answer.success) return babble(answer.error);
+  pending.delete(reply.data.id);
+  call.resolve(answer.data);
+  return undefined;
+}
+
+function babble(cause: Error): FleetError {
+  return new FleetError("runner-crashed", "the model's process sent what it must not", { cause });
 }
 
 function codeOf(code: string): ErrorCode {

@@ -61,13 +61,7 @@ export async function openSession(
     inputs: session.inputMetadata.map(factOf),
     outputs: session.outputMetadata.map(factOf),
     async run(feeds) {
-      const tensors = Object.entries(feeds).map(
-        ([name, feed]) =>
-          [
-            name,
-            new Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape),
-          ] as const,
-      );
+      const tensors = Object.entries(feeds).map(([name, feed]) => [name, tensorOf(feed)]);
       const results = await session.run(Object.fromEntries(tensors));
       return Object.fromEntries(
         Object.entries(results).map(([name, result]) => [
@@ -78,6 +72,16 @@ export async function openSession(
     },
     release: () => session.release(),
   };
+}
+
+function tensorOf(feed: Feed): Tensor {
+  const tensor = new Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
+  if (feed.dtype === "float16") {
+    // onnxruntime-common wraps the bits in a Float16Array, of which the native side of
+    // onnxruntime-node 1.30 reads 0 bytes ("not enough space"); it does read a Uint16Array.
+    Object.assign(tensor, { cpuData: feed.data });
+  }
+  return tensor;
 }
 
 function create(

@@ -8,56 +8,27 @@ import type { RunningController } from "../../controller/controller.ts";
 import { listDevices } from "../../controller/fleet/devices.ts";
 import { openAuthority } from "../../controller/trust/authority.ts";
 import { freePort } from "../../scripts/fleet/programs.ts";
-import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { createSessionLoop, type SessionLoop } from "../../shared/connection.ts";
 import type { MqttConnection } from "../../shared/ports/mqtt.ts";
 import { encodeMessage } from "../../shared/protocol/message.ts";
 import { birth, death } from "../../shared/protocol/messages/presence.ts";
 import { topicOf } from "../../shared/protocol/topics.ts";
-import { sampleProfile } from "../helpers/sample-payloads.ts";
+import { addRawDevice, rawPassword } from "../helpers/raw-device.ts";
 import { realPorts, startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { until } from "../helpers/until.ts";
 
 const { folder, remove } = temporaryFolder();
 const ports = realPorts();
-const password = "p".repeat(40);
 let controller: RunningController;
 
 beforeAll(async () => {
   controller = await startTestController(`${folder}/controller`);
-  for (const id of ["cam-1", "cam-2"]) await addDevice(id);
+  for (const id of ["cam-1", "cam-2"]) await addRawDevice(controller, id);
 });
 afterAll(async () => {
   await controller?.stop();
   remove();
 });
-
-async function addDevice(id: string): Promise<void> {
-  await controller.ctx.db
-    .insertInto("devices")
-    .values({
-      id,
-      publicKeyJson: "{}",
-      passwordSha256: sha256Hex(new TextEncoder().encode(password)),
-      region: "eu-west",
-      labelsJson: "{}",
-      deviceClass: null,
-      profileJson: JSON.stringify(sampleProfile),
-      fingerprint: "f",
-      emulated: 1,
-      agentVersion: "0.1.0",
-      standing: "active",
-      standingReason: null,
-      session: 0,
-      boot: null,
-      online: 0,
-      lastSeenAtMs: null,
-      desiredRevision: 0,
-      reportedJson: null,
-      createdAtMs: 0,
-    })
-    .execute();
-}
 
 function connect(
   id: string,
@@ -75,7 +46,7 @@ function connect(
     caPem: controller.ctx.caPem,
     clientId: change.clientId ?? id,
     username: `device:${id}`,
-    password: change.password ?? password,
+    password: change.password ?? rawPassword,
     cleanSession: true,
     keepaliveSeconds: 30,
     connectTimeoutMs: 10_000,
@@ -251,7 +222,7 @@ describe("a restart of the broker", () => {
           caPem: authority.caPem,
           clientId: `herd-${index}`,
           username: `device:herd-${index}`,
-          password,
+          password: rawPassword,
           cleanSession: true,
           keepaliveSeconds: 60,
           connectTimeoutMs: 30_000,

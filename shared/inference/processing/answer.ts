@@ -20,8 +20,8 @@ export type Answer =
   | { readonly kind: "tensors"; readonly tensors: Readonly<Record<string, OutputTensor>> };
 
 /**
- * Errors: `golden-mismatch` when the model's output does not have what the specification names, or
- * holds no finite score.
+ * A classification's index is −1 when no score is a number.
+ * Errors: `golden-mismatch` when the model's output does not have what the specification names.
  */
 export function answerOf(
   spec: OutputSpec,

@@ -1,0 +1,73 @@
+/**
+ * Turns one entry of the wanted state into an attempt: accepts it, refuses it with its code, or sends
+ * the outcome that it had already.
+ */
+import type { Signed } from "../../shared/artifact/signature.ts";
+import { type FleetError, isFleetError } from "../../shared/errors.ts";
+import { admit } from "./admission.ts";
+import type { UpdateParts } from "./executor.ts";
+import { step } from "./machine.ts";
+import { outcomeOf } from "./outcome.ts";
+import { isOutcome } from "./transitions.ts";
+
+export interface Target {
+  readonly model: string;
+  readonly attempt: string;
+  /** The signed manifest as it came, unverified. */
+  readonly document: Signed;
+}
+
+export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Target): void {
+  const { context, messenger } = parts;
+  const { store } = context;
+  const { model, attempt, document } = wanted;
+  const known = store.attempt(attempt);
+  if (known !== undefined) {
+    const waiting = store.outboxRowsOf("attempt-outcome").length > 0;
+    if (known.outcome !== null && !waiting) messenger.enqueue("attempt-outcome", known.outcome);
+    return;
+  }
+  const add = () => {
+    store.ensureModel(model);
+    store.addAttempt({ id: attempt, model, manifestJson: JSON.stringify(document), state: "idle" });
+  };
+  try {
+    const manifest = admit(context, document, {
+      purpose: "release",
+      model,
+      onnxruntime: parts.onnxruntime,
+    });
+    store.transaction(() => {
+      add();
+      store.raiseReleaseCounter(model, manifest.releaseCounter);
+    });
+  } catch (error) {
+    if (!isFleetError(error)) throw error;
+    store.transaction(() => {
+      add();
+      refuse(parts, wanted, error);
+    });
+  }
+}
+
+/** Concludes an attempt that was added but may not be tried; called in a transaction. */
+export function refuse(
+  { context, messenger, serving }: UpdateParts,
+  { model, attempt, document }: Target,
+  error: FleetError,
+): void {
+  const { state } = step({ state: "idle", resumes: 0, steps: 0 }, "refused").progress;
+  if (!isOutcome(state)) throw new Error("the table must end a refused attempt");
+  const outcome = outcomeOf({
+    attempt,
+    model,
+    document,
+    outcome: state,
+    ending: { code: error.code, why: error.message },
+    gates: [],
+    servingSha256: serving.servedSha256(model),
+    emulated: context.emulated,
+  });
+  context.store.concludeAttempt(outcome);
+  messenger.enqueue("attempt-outcome", outcome);
+}
