@@ -1,17 +1,6 @@
 /** Exact binomial probabilities and the intervals built on them; pure arithmetic in doubles. */
 import { assert } from "../assert.ts";
-
-/** ln(n!), by a sum for small n and Stirling's series (error < 1e-12) above. */
-function logFactorial(n: number): number {
-  if (n < 32) {
-    let sum = 0;
-    for (let k = 2; k <= n; k++) sum += Math.log(k);
-    return sum;
-  }
-  const x = n + 1;
-  const series = 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5);
-  return (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + series;
-}
+import { logFactorial } from "./gamma.ts";
 
 /** P(X = k) for X ~ Bin(n, p). */
 function binomialMass(k: number, n: number, p: number): number {
