@@ -4,6 +4,7 @@
  */
 import { type Manifest, verifyManifest } from "../../shared/artifact/manifest.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { compareVersions } from "../../shared/versions.ts";
 import type { AgentContext } from "../context.ts";
 import { believedNow, raiseTimeFloor } from "../time.ts";
 import { agentVersion } from "../version.ts";
@@ -61,17 +62,4 @@ function refuseOlder(context: AgentContext, manifest: Manifest): void {
       `release counter ${manifest.releaseCounter} is not above ${highest}, which was accepted before`,
     );
   }
-}
-
-/** Compares dotted numbers; a missing part counts as 0. */
-export function compareVersions(a: string, b: string): number {
-  const [left, right] = [a, b].map((version) => version.split(/[.-]/).map(Number)) as [
-    number[],
-    number[],
-  ];
-  for (let part = 0; part < 3; part++) {
-    const difference = (left[part] || 0) - (right[part] || 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
 }
