@@ -20,7 +20,7 @@ import { databasePath, lockPath, servingPath } from "./paths.ts";
 import { int8Ratio } from "./probe/int8-ratio.ts";
 import { type Inventory, parseOverride, probe } from "./probe/probe.ts";
 import { reportedState, type UpdateProgressView } from "./reported.ts";
-import { startInferenceApi } from "./serving/http.ts";
+import type { StartInferenceApi } from "./serving/http.ts";
 import { createServing } from "./serving/serving.ts";
 import { createTelemetry } from "./serving/telemetry.ts";
 import { type AgentStore, openAgentStore } from "./state/store.ts";
@@ -39,8 +39,14 @@ export interface RunningAgent {
 const bootBytes = 8;
 const inventoryKey = "inventorySent";
 
+/** What only the whole agent needs: facts of the machine, and the way its own software asks it. */
+export interface AgentSurroundings {
+  readonly inventory: Inventory;
+  readonly startInferenceApi: StartInferenceApi;
+}
+
 export async function runAgent(
-  ports: AgentPorts & { inventory: Inventory },
+  ports: AgentPorts & AgentSurroundings,
   config: AgentConfig,
 ): Promise<RunningAgent> {
   const { dataDir } = config;
@@ -60,7 +66,7 @@ export async function runAgent(
     const context = await identify({ ...ports, processes }, config, store);
     const serving = createServing(context);
     await serving.start();
-    return await assemble({ context, config, serving, inventory: ports.inventory, release });
+    return await assemble({ context, config, serving, surroundings: ports, release });
   } catch (error) {
     release();
     throw error;
@@ -120,11 +126,11 @@ async function assemble(parts: {
   context: AgentContext;
   config: AgentConfig;
   serving: ReturnType<typeof createServing>;
-  inventory: Inventory;
+  surroundings: AgentSurroundings;
   /** Frees what `runAgent` holds: children, database, lock. */
   release: () => void;
 }): Promise<RunningAgent> {
-  const { context, config, serving } = parts;
+  const { context, config, serving, surroundings } = parts;
   const updates = new Map<string, UpdateProgressView>();
   let updater: Updater | undefined;
   const report = () => {
@@ -152,7 +158,7 @@ async function assemble(parts: {
     messenger,
     serving,
     source,
-    onnxruntime: parts.inventory.onnxruntime,
+    onnxruntime: surroundings.inventory.onnxruntime,
     onProgress(attempt, state, progressFraction) {
       if (isOutcome(state as UpdateState)) updates.delete(attempt);
       else updates.set(attempt, { state, progressFraction });
@@ -161,7 +167,8 @@ async function assemble(parts: {
   });
   serving.onChange(report);
   sendInventory(context, messenger);
-  const api = await startInferenceApi({ context, serving, telemetry, port: config.servePort });
+  const port = config.servePort;
+  const api = await surroundings.startInferenceApi({ context, serving, telemetry, port });
   await writeFileAtomic(
     context.files,
     servingPath(config.dataDir),

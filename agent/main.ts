@@ -18,6 +18,7 @@ import { FleetError, isFleetError } from "../shared/errors.ts";
 import { runAgent } from "./agent.ts";
 import { parseAgentConfig } from "./config.ts";
 import { systemInventory } from "./probe/system-inventory.ts";
+import { startInferenceApi } from "./serving/http.ts";
 
 const usage = `Usage: node agent/main.ts --data-dir DIR [options]
 
@@ -73,6 +74,7 @@ try {
       connectMqtt: connectSystemMqtt,
       processes: systemProcesses(),
       log,
+      startInferenceApi,
       inventory: await systemInventory({
         onnxruntime: onnxruntimeVersion(),
         providers: executionProviders(),

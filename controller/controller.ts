@@ -16,7 +16,7 @@ import type { ControllerContext, ControllerPorts } from "./context.ts";
 import { keepDeadlines } from "./deadlines.ts";
 import { reclassify } from "./fleet/devices.ts";
 import { loadFleetConfig } from "./fleet/load.ts";
-import { startHttp } from "./http/server.ts";
+import type { StartHttp } from "./http/server.ts";
 import { createJobs } from "./jobs/queue.ts";
 import { createFaultLog, type NoteFault } from "./mqtt/fault-log.ts";
 import { createGate, type Gate } from "./mqtt/gate.ts";
@@ -39,7 +39,7 @@ const tickMs = 60_000;
 const secretBytes = 32;
 
 export async function runController(
-  ports: ControllerPorts,
+  { startHttp, ...ports }: ControllerPorts & { readonly startHttp: StartHttp },
   config: ControllerConfig,
 ): Promise<RunningController> {
   const { files, clock, random } = ports;
@@ -88,7 +88,7 @@ export async function runController(
     }),
     disconnect: broker.disconnect,
   };
-  return start({ ctx, link, broker, lock });
+  return start({ ctx, link, broker, lock, startHttp });
 }
 
 /** Holds a write lock in a database of its own; the system drops it with the process. */
@@ -160,6 +160,7 @@ async function start(parts: {
   link: ReturnType<typeof createLink>;
   broker: Broker;
   lock: Sqlite;
+  startHttp: StartHttp;
 }): Promise<RunningController> {
   const { ctx, link, broker, lock } = parts;
   const { config, files, clock } = ctx;
@@ -169,7 +170,7 @@ async function start(parts: {
   const jobs = createJobs(ctx);
   await jobs.start();
   link.start();
-  const http = await startHttp({ ctx, jobs }, { host: config.host, port: config.httpPort });
+  const http = await parts.startHttp({ ctx, jobs }, { host: config.host, port: config.httpPort });
   let cancelTick = () => {};
   const tick = () => {
     cancelTick = clock.after(tickMs, () => {

@@ -15,6 +15,7 @@ import { openSystemSqlite } from "../shared/adapters/system-sqlite.ts";
 import { isFleetError } from "../shared/errors.ts";
 import { startEmbeddedBroker } from "./broker/embedded-broker.ts";
 import { runController } from "./controller.ts";
+import { startHttp } from "./http/server.ts";
 import { loadSettings } from "./settings.ts";
 
 const usage = `Usage: node controller/main.ts --data-dir DIR [options]
@@ -84,6 +85,7 @@ try {
       processes: systemProcesses(),
       log,
       startBroker: startEmbeddedBroker,
+      startHttp,
     },
     config,
   );

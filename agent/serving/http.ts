@@ -23,12 +23,19 @@ const host = "127.0.0.1";
 const inferBody = z.object({ inputs: z.record(z.string().max(256), z.unknown()) });
 const modelParams = z.object({ name: z.string().max(64) });
 
-export async function startInferenceApi(options: {
-  context: AgentContext;
-  serving: Serving;
-  telemetry: Telemetry;
-  port: number;
-}): Promise<{ url: string; stop(): Promise<void> }> {
+export interface InferenceApiOptions {
+  readonly context: AgentContext;
+  readonly serving: Serving;
+  readonly telemetry: Telemetry;
+  readonly port: number;
+}
+
+/** How the models are offered to the device's own software; the agent is given one. */
+export type StartInferenceApi = (
+  options: InferenceApiOptions,
+) => Promise<{ readonly url: string; stop(): Promise<void> }>;
+
+export const startInferenceApi: StartInferenceApi = async (options) => {
   const { context, serving } = options;
   const server = fastify({ bodyLimit: bodyBytesMax, forceCloseConnections: true });
   server.setErrorHandler((error, _request, reply) => sendError(reply, error));
@@ -44,7 +51,7 @@ export async function startInferenceApi(options: {
   addInferRoute(server, options);
   const url = await server.listen({ host, port: options.port });
   return { url, stop: () => server.close() };
-}
+};
 
 function addInferRoute(
   server: FastifyInstance,

@@ -26,10 +26,13 @@ export interface RunningHttp {
   readonly stop: () => Promise<void>;
 }
 
-export async function startHttp(
+/** How the API is offered; the controller is given one. */
+export type StartHttp = (
   services: Services,
   listen: { host: string; port: number },
-): Promise<RunningHttp> {
+) => Promise<RunningHttp>;
+
+export const startHttp: StartHttp = async (services, listen) => {
   const { ctx } = services;
   await ensureAdminToken(ctx);
   const tls = await readCertificate(ctx);
@@ -64,7 +67,7 @@ export async function startHttp(
   const host = tls === undefined ? loopback(ctx, listen.host) : listen.host;
   const url = await server.listen({ host, port: listen.port });
   return { url, stop: () => server.close() };
-}
+};
 
 function addRoute(server: FastifyInstance, services: Services, name: RouteName): void {
   const route: AnyRoute = routes[name];

@@ -2,6 +2,7 @@
 import { type RunningAgent, runAgent } from "../../agent/agent.ts";
 import type { AgentPorts } from "../../agent/context.ts";
 import { systemInventory } from "../../agent/probe/system-inventory.ts";
+import { startInferenceApi } from "../../agent/serving/http.ts";
 import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
 import type { ProfileOverride } from "../../shared/devices/profile.ts";
 import { realPorts } from "./test-controller.ts";
@@ -17,7 +18,7 @@ export async function startTestAgent(options: {
     providers: ["cpu"],
   });
   return runAgent(
-    { ...realPorts(), inventory, ...options.ports },
+    { ...realPorts(), inventory, startInferenceApi, ...options.ports },
     {
       dataDir: options.dataDir,
       servePort: 0,

@@ -6,6 +6,7 @@ import { startEmbeddedBroker } from "../../controller/broker/embedded-broker.ts"
 import { type ControllerConfig, controllerConfigSchema } from "../../controller/config.ts";
 import type { ControllerPorts } from "../../controller/context.ts";
 import { type RunningController, runController } from "../../controller/controller.ts";
+import { startHttp } from "../../controller/http/server.ts";
 import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
@@ -47,7 +48,7 @@ export function startTestController(
     mqttPort: 0,
     ...change.config,
   });
-  return runController({ ...realPorts(), ...change.ports }, config);
+  return runController({ ...realPorts(), startHttp, ...change.ports }, config);
 }
 
 /** A folder that is removed by the returned function. */
