@@ -2,5 +2,6 @@
 import type { Benchmark } from "./frame.ts";
 import { killBenchmark } from "./kill.ts";
 import { onnxCodec } from "./onnx-codec.ts";
+import { verdictsBenchmark } from "./verdicts.ts";
 
-export const benchmarks: readonly Benchmark[] = [onnxCodec, killBenchmark];
+export const benchmarks: readonly Benchmark[] = [onnxCodec, killBenchmark, verdictsBenchmark];

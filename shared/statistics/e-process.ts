@@ -83,7 +83,8 @@ function betGrid({ mean, low, high, side }: MeanTest): number[] {
   return Array.from({ length: bets }, (_, at) => (betMost * betRatio ** at) / loss);
 }
 
-function logMean(logs: readonly number[]): number {
+/** ln of the mean of e-values that are given as logarithms. */
+export function logMean(logs: readonly number[]): number {
   return logSum(logs) - Math.log(logs.length);
 }
 

@@ -1,0 +1,133 @@
+/**
+ * From evidence to a verdict, purely: roll back, promote, expand, wait, or "inconclusive, about n more
+ * pairs". Each verdict says in words, with its numbers, what it rests on.
+ *
+ * Invariants: only the stopping tests roll back and only the promoting ones promote; an expansion is
+ * never called a promotion; past its deadline a stage always gets a verdict.
+ */
+import { bernoulliLogE } from "../../../shared/statistics/e-process.ts";
+import { type Evidence, harmedBelow, type TestValue } from "./evidence.ts";
+import { pairsToPromote } from "./power.ts";
+import type { EvidenceRules } from "./rules.ts";
+
+/** Where the rollout stands when it is judged. */
+export interface StageStanding {
+  /** Canaries of this and earlier stages that may still say something before the deadline. */
+  readonly open: number;
+  /** Share of the fleet that would run the release when the next stage is offered. */
+  readonly shareAfterNext: number;
+  /** The deadline of the stage has passed: whoever is silent counted as harmed. */
+  readonly overdue: boolean;
+}
+
+export type EvidenceVerdict =
+  | { readonly kind: "roll-back"; readonly stratum?: string; readonly why: string }
+  | { readonly kind: "promote"; readonly why: string }
+  | { readonly kind: "expand"; readonly why: string }
+  | { readonly kind: "waiting"; readonly why: string }
+  | { readonly kind: "inconclusive"; readonly why: string; readonly pairsMore: number };
+
+/**
+ * An expansion waits while a stopping test has come this far towards its threshold, on the log scale: half
+ * way, an e-value of the square root.
+ */
+const suspicion = 0.5;
+/** Evidence that an expansion asks of the harmed share; a promotion asks 1/beta. */
+const expansionLogE = Math.log(5);
+
+export function judge(
+  rules: EvidenceRules,
+  evidence: Evidence,
+  standing: StageStanding,
+): EvidenceVerdict {
+  const stopping = evidence.stopping();
+  const reached = stopping.filter(({ logE, logThreshold }) => logE >= logThreshold);
+  const wide = reached.find(({ stratum }) => stratum === undefined) ?? reached[0];
+  if (wide !== undefined) return rollBack(wide);
+  const missing = evidence.promoting().filter(({ logE, logThreshold }) => logE < logThreshold);
+  if (missing.length === 0) return promote(rules, evidence);
+  if (standing.shareAfterNext <= rules.expansionShareMax) {
+    const doubt = expansionDoubt(rules, evidence, stopping);
+    if (doubt === undefined && standing.open === 0) return expand(evidence);
+    if (!standing.overdue)
+      return { kind: "waiting", why: doubt ?? `${standing.open} devices are not done` };
+    if (doubt === undefined) return expand(evidence);
+    return inconclusive(rules, evidence, doubt);
+  }
+  const why = `${missing.map(({ name }) => name).join(" and ")} not proven yet`;
+  if (standing.open > 0 && !standing.overdue) return { kind: "waiting", why };
+  return inconclusive(rules, evidence, why);
+}
+
+function rollBack({ name, stratum, logE, logThreshold }: TestValue): EvidenceVerdict {
+  const where = stratum === undefined ? "" : ` in ${stratum}`;
+  const why = `${name}${where}: evidence ${figure(logE)} of harm, needed ${figure(logThreshold)}`;
+  return { kind: "roll-back", ...(stratum !== undefined && { stratum }), why };
+}
+
+function promote(rules: EvidenceRules, evidence: Evidence): EvidenceVerdict {
+  const { pairs, soaked } = evidence.counts();
+  const drops = rules.signals.map(({ name, deltaMax }) => {
+    const mean = evidence.meanDrop(name);
+    return `${name} fell by less than ${percent(deltaMax)} (measured ${percent(mean)})`;
+  });
+  const why = `${drops.join(", ")} over ${pairs} pairs; ${soaked.harmed} of ${soaked.harmed + soaked.well} devices harmed, less than ${percent(rules.harmedShareMax)} in the fleet (wrong with probability ${rules.beta} at most)`;
+  return { kind: "promote", why };
+}
+
+function expand(evidence: Evidence): EvidenceVerdict {
+  const { soaked, trials } = evidence.counts();
+  const why = `an expansion, not a claim: ${trials.passed} canaries committed, ${soaked.harmed} of ${soaked.harmed + soaked.well} harmed, no evidence of harm`;
+  return { kind: "expand", why };
+}
+
+/** Why the next bounded exposure should wait; undefined when nothing speaks against it. */
+function expansionDoubt(
+  rules: EvidenceRules,
+  evidence: Evidence,
+  stopping: readonly TestValue[],
+): string | undefined {
+  const suspect = stopping.find(({ logE, logThreshold }) => logE >= suspicion * logThreshold);
+  if (suspect !== undefined) {
+    return `${suspect.name}: evidence ${figure(suspect.logE)} of harm is on its way to ${figure(suspect.logThreshold)}`;
+  }
+  const { soaked } = evidence.counts();
+  const n = soaked.harmed + soaked.well;
+  if (n === 0) return "no device has ended its soak";
+  const rate = expansionRate(n, rules.harmedShareMax);
+  if (harmedBelow(rules, soaked, rate).logE >= expansionLogE) return undefined;
+  return `${soaked.harmed} of ${n} devices are harmed, which does not speak for less than ${percent(rate)}`;
+}
+
+const bisections = 40;
+
+/**
+ * The harmed share that n devices can speak against when half as many are harmed as a promotion would
+ * bear: the looser limit of a small stage.
+ */
+export function expansionRate(n: number, harmedShareMax: number): number {
+  const harmed = Math.floor((n * harmedShareMax) / 2);
+  const counts = { ones: harmed, zeros: n - harmed };
+  let low = harmedShareMax;
+  let high = 1;
+  for (let step = 0; step < bisections; step++) {
+    const middle = (low + high) / 2;
+    if (bernoulliLogE(counts, { rate: middle, side: "below" }) >= expansionLogE) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
+function inconclusive(rules: EvidenceRules, evidence: Evidence, doubt: string): EvidenceVerdict {
+  const pairsMore = Math.max(
+    ...rules.signals.map((signal) => pairsToPromote(rules, signal, evidence.counts().pairs)),
+  );
+  const sizes = rules.signals.map(({ name, deltaMax }) => `${percent(deltaMax)} of ${name}`);
+  const why = `${doubt}; about ${pairsMore} more pairs to see ${sizes.join(" and ")}`;
+  return { kind: "inconclusive", why, pairsMore };
+}
+
+/** An e-value as people read it. */
+const figure = (logE: number): string =>
+  logE < Math.log(1e6) ? Math.exp(logE).toPrecision(3) : `1e${(logE / Math.LN10).toFixed(0)}`;
+const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;

@@ -1,0 +1,105 @@
+/**
+ * What a fleet can prove before its rollout begins, so that an operator hears it then and not after weeks.
+ */
+import {
+  bernoulliLogE,
+  meanLogE,
+  noWealth,
+  rhoFor,
+  symmetricLogE,
+  withObservation,
+} from "../../../shared/statistics/e-process.ts";
+import { type EvidenceRules, errorShares, pairsTuned, type Signal } from "./rules.ts";
+
+/** Nobody plans with more pairs than this. */
+const pairsMax = 100_000;
+
+/** Pairs after which a release with no drop at all is promoted; `done` of them are there already. */
+export function pairsToPromote(
+  rules: Pick<EvidenceRules, "beta">,
+  { deltaMax }: Pick<Signal, "deltaMax">,
+  done = 0,
+): number {
+  const test = { mean: deltaMax, low: -1, high: 1, side: "below" } as const;
+  let wealth = noWealth();
+  for (let pairs = 1; pairs <= pairsMax; pairs++) {
+    wealth = withObservation(wealth, 0, test);
+    if (meanLogE(wealth) >= -Math.log(rules.beta)) return Math.max(1, pairs - done);
+  }
+  return pairsMax;
+}
+
+/** Devices after which "fewer than harmedShareMax are harmed" holds when none is. */
+export function devicesToPromote({ beta, harmedShareMax }: EvidenceRules): number {
+  for (let n = 1; n <= pairsMax; n++) {
+    const test = { rate: harmedShareMax, side: "below" } as const;
+    if (bernoulliLogE({ ones: 0, zeros: n }, test) >= -Math.log(beta)) return n;
+  }
+  return pairsMax;
+}
+
+/** Pairs after which a mean drop of `deltaMax` with the signal's usual spread is rolled back. */
+export function pairsToRollBack(
+  rules: Pick<EvidenceRules, "alphaRollout">,
+  { deltaMax, deviation }: Signal,
+): number {
+  const alpha = rules.alphaRollout * errorShares.pairsInFleet;
+  const rho = rhoFor(pairsTuned * deviation ** 2, alpha);
+  for (let n = 1; n <= pairsMax; n++) {
+    const moments = { sum: n * deltaMax, squares: n * (deltaMax ** 2 + deviation ** 2) };
+    if (symmetricLogE(moments, rho) >= -Math.log(alpha)) return n;
+  }
+  return pairsMax;
+}
+
+export interface Power {
+  /** Pairs that the fleet can form: half of its devices. */
+  readonly pairsPossible: number;
+  readonly pairsNeeded: number;
+  readonly devicesNeeded: number;
+  /** Smallest mean drop that all pairs together would still roll back; null when none. */
+  readonly dropSeen: number | null;
+  readonly canPromote: boolean;
+  /** Healthy devices that roll back by their own gates, per 10,000. */
+  readonly healthyRollbacksPer10000: number;
+  /** All of it in words, for the operator. */
+  readonly why: string;
+}
+
+/** Drops that are tried for `dropSeen`, in points. */
+const dropsTried = [1, 2, 3, 5, 8, 12, 20, 30, 50, 80] as const;
+
+/** What `devices` reachable devices can prove under the rules. */
+export function powerOf(rules: EvidenceRules, devices: number): Power {
+  const pairsPossible = Math.floor(devices / 2);
+  const pairsNeeded = Math.max(...rules.signals.map((signal) => pairsToPromote(rules, signal)));
+  const devicesNeeded = devicesToPromote(rules);
+  const [signal] = rules.signals;
+  const seen = dropsTried.find(
+    (points) =>
+      signal !== undefined &&
+      pairsToRollBack(rules, { ...signal, deltaMax: points / 100 }) <= pairsPossible,
+  );
+  const canPromote = pairsPossible >= Math.max(pairsNeeded, devicesNeeded);
+  const power = {
+    pairsPossible,
+    pairsNeeded,
+    devicesNeeded,
+    dropSeen: seen === undefined ? null : seen / 100,
+    canPromote,
+    healthyRollbacksPer10000: rules.alphaDevice * 10_000,
+  };
+  return { ...power, why: inWords(power, devices) };
+}
+
+function inWords(power: Omit<Power, "why">, devices: number): string {
+  const seen =
+    power.dropSeen === null
+      ? "no drop of a fleet this small can be seen by its pairs"
+      : `a mean drop of ${power.dropSeen * 100} points is seen`;
+  const health = `about ${power.healthyRollbacksPer10000} in 10,000 healthy devices roll back`;
+  if (power.canPromote) {
+    return `${devices} devices form ${power.pairsPossible} pairs; a healthy release is proven after about ${power.pairsNeeded}; ${seen}; ${health}`;
+  }
+  return `${devices} devices form ${power.pairsPossible} pairs, ${power.pairsNeeded} are needed to prove that a release does no harm: the fleet cannot prove it; ${seen}; every device still decides by its own gates, and the whole fleet is promoted by hand or by "device-gates"; ${health}`;
+}

@@ -1,0 +1,69 @@
+/**
+ * What a rollout promises, in numbers that are fixed before its first device: how often it may stop a
+ * healthy release, how often it may promote a harmful one, and how these two errors are spent.
+ *
+ * Invariant: the shares of `errorShares` sum to 1, so all tests together stop a healthy release with
+ * probability at most `alphaRollout`, however often and whenever they are looked at.
+ */
+import { z } from "zod";
+import { nameSchema } from "../../../shared/artifact/names.ts";
+
+/** One number per pair of devices, as a difference of shares in [−1, 1]; above 0 is worse. */
+const signalSchema = z.strictObject({
+  name: nameSchema,
+  /** A mean drop of this size or more must not reach the whole fleet. */
+  deltaMax: z.number().gt(0).lt(1),
+  /** Usual standard deviation of a pair, from A/A history; it tunes power and never validity. */
+  deviation: z.number().gt(0).lt(1),
+});
+export type Signal = z.infer<typeof signalSchema>;
+
+export const evidenceRulesSchema = z.strictObject({
+  /** P(the rollout is ever rolled back | the release does no harm). */
+  alphaRollout: z.number().gt(0).max(0.5),
+  /** P(the rollout is ever promoted | the mean drop is deltaMax, or the harmed share is its limit). */
+  beta: z.number().gt(0).max(0.5),
+  /** P(one device rolls back a healthy release): what its own gates spend together. */
+  alphaDevice: z.number().gt(0).max(0.1),
+  /** Highest share of attempts that may fail for reasons of the world; above alphaDevice. */
+  failureRateMax: z.number().gt(0).lt(1),
+  /** A release that harms this share of devices or more must not be promoted. */
+  harmedShareMax: z.number().gt(0).lt(1),
+  /** Cumulated share of the fleet that may run a release without proof, as an expansion. */
+  expansionShareMax: z.number().gt(0).max(1),
+  signals: z.array(signalSchema).min(1).max(8),
+  /** Times after the commit at which a pair is compared, rising; the last one may promote. */
+  horizonsMs: z.array(z.int().min(1)).min(1).max(8),
+  /** Region × class strata that the rollout was started with. */
+  strata: z.array(z.string().max(160)).min(1).max(10_000),
+  judge: z.enum(["e-process", "group-sequential"]),
+  /** Pairs of the whole rollout, for `group-sequential` only: its looks are planned on it. */
+  pairsPlanned: z.int().min(1).nullable(),
+});
+export type EvidenceRules = z.infer<typeof evidenceRulesSchema>;
+
+/** Reference, rollout statistics §2: the defaults of both promises, and gate 1's margin. */
+export const defaultRules = {
+  alphaRollout: 0.01,
+  beta: 0.05,
+  alphaDevice: 0.001,
+  failureRateMax: 0.02,
+  harmedShareMax: 0.05,
+  expansionShareMax: 0.25,
+  signals: [{ name: "golden-metric", deltaMax: 0.02, deviation: 0.018 }],
+  horizonsMs: [3_600_000],
+  judge: "e-process",
+  pairsPlanned: null,
+} satisfies Omit<EvidenceRules, "strata">;
+
+/** How alphaRollout is spent; the two rules on pairs have equal parts (reference §2.2.5). */
+export const errorShares = {
+  pairsInStratum: 0.2,
+  pairsInFleet: 0.2,
+  gateRollbacks: 0.35,
+  failures: 0.125,
+  harm: 0.125,
+} as const;
+
+/** Pairs at which the symmetric process is sharpest (reference §2.2.3, n* = 25). */
+export const pairsTuned = 25;

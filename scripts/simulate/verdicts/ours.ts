@@ -1,0 +1,68 @@
+/** The judge of the product on a simulated fleet, looking after every single entry. */
+import type { EvidenceEntry } from "../../../controller/rollout/evidence/entry.ts";
+import { createEvidence } from "../../../controller/rollout/evidence/evidence.ts";
+import { type EvidenceVerdict, judge } from "../../../controller/rollout/evidence/judge.ts";
+import { defaultRules, type EvidenceRules } from "../../../controller/rollout/evidence/rules.ts";
+import { seededRandom } from "../../../shared/prng.ts";
+import { happens, shuffle } from "./draws.ts";
+import { dropOf, type SimulatedPair, strata } from "./fleet.ts";
+
+/** Live accuracy as the signal; three horizons whose values a device shares. */
+export const simulatedRules: EvidenceRules = {
+  ...defaultRules,
+  signals: [{ name: "accuracy", deltaMax: 0.02, deviation: 0.018 }],
+  strata: [...strata],
+};
+
+/** What reaches the controller of a pair, in order. Gates of devices are left out when `gates` is false. */
+export function entriesOf(pairs: readonly SimulatedPair[]): EvidenceEntry[] {
+  return pairs.flatMap((pair, at): EvidenceEntry[] => {
+    const { stratum, canary, control } = pair;
+    const device = `canary-${at}`;
+    const harmed = canary.silent || canary.trial !== "passed";
+    const silent = canary.silent || control.silent;
+    const name = `pair-${at}`;
+    const soaked: EvidenceEntry[] = [
+      { kind: "trial", device, stratum, result: canary.trial },
+      { kind: "soaked", device, stratum, harmed },
+      {
+        kind: "pair-harm",
+        pair: name,
+        stratum,
+        canary: harmed,
+        control: control.silent || control.trial !== "passed",
+      },
+    ];
+    if (silent) return soaked;
+    const drop = dropOf(pair);
+    return [...soaked, { kind: "pair", pair: name, stratum, signal: "accuracy", horizon: 0, drop }];
+  });
+}
+
+/** Each entry twice with probability 0.2, and all of them in any order. */
+export function disordered(entries: readonly EvidenceEntry[], seed: number): EvidenceEntry[] {
+  const random = seededRandom(seed);
+  return shuffle(
+    random,
+    entries.flatMap((entry) => (happens(random, 0.2) ? [entry, entry] : [entry])),
+  );
+}
+
+export interface Judged {
+  readonly verdict: EvidenceVerdict["kind"];
+  /** Pairs that had been compared when the verdict fell. */
+  readonly pairs: number;
+}
+
+/** The first rollback or promotion, or "inconclusive" after the last entry. */
+export function judgeAll(rules: EvidenceRules, entries: readonly EvidenceEntry[]): Judged {
+  const evidence = createEvidence(rules);
+  const standing = { open: 1, shareAfterNext: 1, overdue: false };
+  for (const entry of entries) {
+    evidence.add(entry);
+    const { kind } = judge(rules, evidence, standing);
+    if (kind === "roll-back" || kind === "promote")
+      return { verdict: kind, pairs: evidence.counts().pairs };
+  }
+  return { verdict: "inconclusive", pairs: evidence.counts().pairs };
+}

@@ -1,0 +1,244 @@
+/** The evidence of a rollout and its verdicts: what counts, what decides, and what may never decide. */
+import { describe, expect, it } from "vitest";
+import type { EvidenceEntry } from "../../../../controller/rollout/evidence/entry.ts";
+import { createEvidence } from "../../../../controller/rollout/evidence/evidence.ts";
+import { expansionRate, judge } from "../../../../controller/rollout/evidence/judge.ts";
+import { drawPairs } from "../../../../controller/rollout/evidence/pairing.ts";
+import {
+  devicesToPromote,
+  pairsToPromote,
+  powerOf,
+} from "../../../../controller/rollout/evidence/power.ts";
+import {
+  defaultRules,
+  type EvidenceRules,
+  errorShares,
+  evidenceRulesSchema,
+} from "../../../../controller/rollout/evidence/rules.ts";
+import { seededRandom } from "../../../../shared/prng.ts";
+
+const rules: EvidenceRules = { ...defaultRules, strata: ["eu/camera", "us/camera"] };
+const stratum = "eu/camera";
+const late = { open: 0, shareAfterNext: 1, overdue: true };
+const early = { open: 0, shareAfterNext: 0.1, overdue: false };
+
+const pair = (at: number, drop: number, change = {}): EvidenceEntry => {
+  const signal = "golden-metric";
+  return { kind: "pair", pair: `p-${at}`, stratum, signal, horizon: 0, drop, ...change };
+};
+const trial = (at: number, result: "passed" | "rolled-back" | "failed"): EvidenceEntry => {
+  return { kind: "trial", device: `d-${at}`, stratum, result };
+};
+const soaked = (at: number, harmed: boolean): EvidenceEntry => {
+  return { kind: "soaked", device: `d-${at}`, stratum, harmed };
+};
+const many = (n: number, entry: (at: number) => EvidenceEntry) =>
+  Array.from({ length: n }, (_, at) => entry(at));
+
+function evidenceOf(entries: readonly EvidenceEntry[], ruled = rules) {
+  const evidence = createEvidence(ruled);
+  for (const entry of entries) evidence.add(entry);
+  return evidence;
+}
+const verdictOf = (entries: readonly EvidenceEntry[], standing = late, ruled = rules) =>
+  judge(ruled, evidenceOf(entries, ruled), standing);
+
+describe("evidence", () => {
+  it("spends exactly the promised error", () => {
+    const total = Object.values(errorShares).reduce((sum, share) => sum + share, 0);
+    expect(total).toBeCloseTo(1, 12);
+    expect(evidenceRulesSchema.parse(rules)).toEqual(rules);
+  });
+  it("counts an entry once, whatever the copies say", () => {
+    const evidence = evidenceOf([pair(1, 0.5)]);
+    const before = evidence.stopping();
+    expect(evidence.add(pair(1, 0.5))).toBe(false);
+    expect(evidence.add(pair(1, -0.9))).toBe(false);
+    expect(evidence.stopping()).toEqual(before);
+    expect(evidence.counts().pairs).toBe(1);
+  });
+  it("comes to the same values in any split, and to the same verdict in any order", () => {
+    const random = seededRandom(3);
+    const entries = [
+      ...many(40, (at) => pair(at, random.nextFloat() / 20, { stratum: rules.strata[at % 2] })),
+      ...many(40, (at) => trial(at, at % 19 === 3 ? "rolled-back" : "passed")),
+      ...many(40, (at) => soaked(at, at % 19 === 3)),
+    ];
+    const whole = evidenceOf(entries);
+    const split = createEvidence(rules);
+    for (const [at, entry] of entries.entries()) {
+      split.add(entry);
+      // A look in between must not change what comes after.
+      if (at % 7 === 0) split.stopping();
+    }
+    expect(split.stopping()).toEqual(whole.stopping());
+    expect(split.promoting()).toEqual(whole.promoting());
+    const backwards = evidenceOf(entries.toReversed());
+    for (const [at, test] of whole.stopping().entries()) {
+      const same = backwards
+        .stopping()
+        .find((one) => one.name === test.name && one.stratum === test.stratum);
+      expect(same?.logE, `test ${at}`).toBeCloseTo(test.logE, 9);
+    }
+  });
+  it("refuses what its rules do not name", () => {
+    expect(() => evidenceOf([pair(1, 0, { stratum: "moon/camera" })])).toThrow("no stratum");
+    expect(() => evidenceOf([pair(1, 0, { signal: "luck" })])).toThrow("no signal");
+  });
+});
+
+describe("a verdict", () => {
+  it("rolls back on pairs, on gates, on failures and on harm, each alone", () => {
+    const cases: [string, EvidenceEntry[]][] = [
+      ["pairs golden-metric", many(30, (at) => pair(at, 0.05 + (at % 3) / 100))],
+      ["gate-rollbacks", many(4, (at) => trial(at, at < 2 ? "rolled-back" : "passed"))],
+      ["failures", many(16, (at) => trial(at, at % 2 === 0 ? "failed" : "passed"))],
+      [
+        "harm",
+        many(16, (at): EvidenceEntry => {
+          return { kind: "pair-harm", pair: `p-${at}`, stratum, canary: true, control: false };
+        }),
+      ],
+    ];
+    for (const [name, entries] of cases) {
+      const verdict = verdictOf(entries);
+      expect(verdict.kind, name).toBe("roll-back");
+      expect(verdict.why).toContain(name);
+    }
+  });
+  it("names the stratum that alone is bad", () => {
+    const strata = Array.from({ length: 40 }, (_, at) => `s/${at}`);
+    const ruled = { ...rules, strata };
+    const evidence = createEvidence(ruled);
+    for (const [at, healthy] of strata
+      .slice(8)
+      .flatMap((one) => many(20, () => pair(0, 0)).map(() => one))
+      .entries())
+      evidence.add(pair(at, at % 2 === 0 ? 0.02 : -0.02, { stratum: healthy }));
+    let verdict = judge(ruled, evidence, late);
+    for (let at = 0; at < 60 && verdict.kind !== "roll-back"; at++) {
+      evidence.add(pair(10_000 + at, 0.05 + (at % 3) / 100, { stratum: "s/7" }));
+      verdict = judge(ruled, evidence, late);
+    }
+    expect(verdict).toMatchObject({ kind: "roll-back", stratum: "s/7" });
+  });
+  it("does not roll back on harm that the controls share", () => {
+    const both = many(50, (at): EvidenceEntry => {
+      return {
+        kind: "pair-harm",
+        pair: `p-${at}`,
+        stratum,
+        canary: at % 2 === 0,
+        control: at % 2 === 1,
+      };
+    });
+    expect(verdictOf(both).kind).not.toBe("roll-back");
+  });
+  it("promotes only with both proofs", () => {
+    const pairs = many(320, (at) => pair(at, 0));
+    const devices = many(320, (at) => soaked(at, false));
+    expect(verdictOf([...pairs, ...devices])).toMatchObject({ kind: "promote" });
+    expect(verdictOf(pairs).kind).toBe("inconclusive");
+    expect(verdictOf(devices).kind).toBe("inconclusive");
+    // Pairs look perfect when those who fell silent have none.
+    const silent = many(320, (at) => soaked(at, at % 10 === 0));
+    expect(verdictOf([...pairs, ...silent]).kind).toBe("inconclusive");
+  });
+  it("expands on less, and calls it that", () => {
+    const few = [
+      ...many(6, (at) => trial(at, "passed")),
+      ...many(6, (at) => soaked(at, false)),
+      ...many(3, (at) => pair(at, 0.001)),
+    ];
+    const verdict = verdictOf(few, early);
+    expect(verdict.kind).toBe("expand");
+    expect(verdict.why).toContain("an expansion, not a claim");
+    expect(verdictOf(few, { ...early, shareAfterNext: 0.26 }).kind).toBe("inconclusive");
+    expect(verdictOf(few, { ...early, open: 1 }).kind).toBe("waiting");
+  });
+  it("does not expand over harmed devices or half a proof of harm", () => {
+    const harmed = [
+      ...many(5, (at) => soaked(at, at === 0)),
+      ...many(5, (at) => trial(at, "passed")),
+    ];
+    expect(verdictOf(harmed, early).kind).toBe("waiting");
+    expect(verdictOf(harmed, { ...early, overdue: true }).kind).toBe("inconclusive");
+    const suspect = [...many(9, (at) => pair(at, 0.03)), ...many(9, (at) => soaked(at, false))];
+    expect(verdictOf(suspect, early)).toMatchObject({ kind: "waiting" });
+    // One silent device in many is what a fleet has anyway.
+    const usual = many(60, (at) => soaked(at, at === 0));
+    expect(verdictOf(usual, early).kind).toBe("expand");
+  });
+  it("never waits past the deadline, and says how many pairs are missing", () => {
+    const verdict = verdictOf(
+      many(20, (at) => pair(at, 0)),
+      { ...late, open: 5 },
+    );
+    expect(verdict.kind).toBe("inconclusive");
+    const needed = pairsToPromote(rules, rules.signals[0]!);
+    expect(verdict.kind === "inconclusive" && verdict.pairsMore).toBe(needed - 20);
+    expect(verdict.why).toContain("2.00 %");
+  });
+  it("of planned looks decides at them alone", () => {
+    const ruled = { ...rules, judge: "group-sequential", pairsPlanned: 50 } as const;
+    const bad = many(50, (at) => pair(at, 0.02 + (at % 5) / 100));
+    expect(verdictOf(bad.slice(0, 9), late, ruled).kind).toBe("inconclusive");
+    expect(verdictOf(bad.slice(0, 20), late, ruled)).toMatchObject({ kind: "roll-back" });
+    expect(
+      evidenceOf(bad, ruled)
+        .stopping()
+        .filter(({ name }) => name.startsWith("look")),
+    ).toHaveLength(5);
+  });
+});
+
+describe("what a fleet can prove", () => {
+  it("is said before the start", () => {
+    const small = powerOf(rules, 60);
+    expect(small).toMatchObject({ canPromote: false, pairsPossible: 30 });
+    expect(small.why).toContain("cannot prove");
+    const large = powerOf(rules, 1_000);
+    expect(large).toMatchObject({ canPromote: true, dropSeen: 0.01 });
+    expect(large.why).toContain("10 in 10,000");
+    expect(powerOf(rules, 4).dropSeen).toBeNull();
+  });
+  it("agrees with the verdict", () => {
+    const n = pairsToPromote(rules, rules.signals[0]!);
+    const devices = many(n, (at) => soaked(at, false));
+    const pairs = many(n, (at) => pair(at, 0));
+    expect(devicesToPromote(rules)).toBeLessThan(n);
+    expect(verdictOf([...devices, ...pairs]).kind).toBe("promote");
+    expect(verdictOf([...devices, ...pairs.slice(1)]).kind).toBe("inconclusive");
+  });
+  it("lets a large stage bear one silent device and a small one none", () => {
+    expect(expansionRate(3, 0.05)).toBeGreaterThan(0.5);
+    expect(expansionRate(200, 0.05)).toBeLessThan(0.12);
+  });
+});
+
+describe("pairs", () => {
+  const devices = Array.from({ length: 21 }, (_, at) => {
+    return { id: `d-${at}`, region: at % 3 === 0 ? "eu" : "us", deviceClass: "camera" };
+  });
+  it("stay within their stratum and take each device once", () => {
+    const { pairs, rest } = drawPairs(devices, { seed: 5, first: 10 });
+    const taken = pairs.flatMap(({ canary, control }) => [canary, control]);
+    expect(new Set([...taken, ...rest]).size).toBe(21);
+    expect(pairs.map(({ pair }) => pair)).toEqual(pairs.map((_, at) => `p-${10 + at}`));
+    const regionOf = (id: string) => devices.find((device) => device.id === id)?.region;
+    for (const { canary, control, stratum } of pairs) {
+      expect(regionOf(canary)).toBe(regionOf(control));
+      expect(stratum).toBe(`${regionOf(canary)}/camera`);
+    }
+  });
+  it("are drawn by the seed alone, and fairly", () => {
+    const draw = (seed: number, of = devices) => drawPairs(of, { seed, first: 0 });
+    expect(draw(1, devices.toReversed())).toEqual(draw(1));
+    expect(draw(2)).not.toEqual(draw(1));
+    const canaries = Array.from({ length: 2_000 }, (_, seed) => draw(seed)).filter(({ pairs }) =>
+      pairs.some(({ canary }) => canary === "d-1"),
+    ).length;
+    // One of 14 devices in its stratum: in half of the draws it is a canary.
+    expect(Math.abs(canaries - 1_000)).toBeLessThan(3 * Math.sqrt(500));
+  });
+});
