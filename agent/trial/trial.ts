@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
+import { alphaOf } from "../../shared/evaluation/error-budget.ts";
 import {
-  alphaPerGate,
   latencyBudgetGate,
   latencyGate,
   memoryGate,
@@ -146,28 +146,29 @@ interface Case {
 /** Runs the gates in order of cost and stops at the first that fails. */
 async function judge(trial: Case): Promise<void> {
   const { manifest, proof, candidate, gates } = trial;
-  const alpha = alphaPerGate(manifest.gates.alphaDevice);
+  const { alphaDevice } = manifest.gates;
   const n = proof.shard.labels.length;
   const failed = (gate: GateResult): boolean => gates.push(gate) > 0 && gate.verdict === "fail";
 
   await candidate.setSamples(proof.shard.inputs);
   const { top1 } = await candidate.evaluate();
   const flips = countWhere(n, (at) => top1[at] !== proof.referenceTop1[at]);
-  if (
-    failed(parityGate({ flips, n, flipFractionMax: manifest.gates.parityFlipFractionMax, alpha }))
-  )
-    return;
+  const { parityFlipFractionMax, metricFloor } = manifest.gates;
+  const parity = { flips, n, flipFractionMax: parityFlipFractionMax };
+  if (failed(parityGate({ ...parity, alpha: alphaOf("parity", alphaDevice) }))) return;
   const right = (answers: Int32Array, at: number) => answers[at] === proof.shard.labels[at];
   const hits = countWhere(n, (at) => right(top1, at));
-  if (failed(metricFloorGate({ hits, n, floor: manifest.gates.metricFloor }))) return;
+  const floor = { hits, n, floor: metricFloor, alpha: alphaOf("metric-floor", alphaDevice) };
+  if (failed(metricFloorGate(floor))) return;
   if (trial.running !== undefined) {
     await trial.running.setSamples(proof.shard.inputs);
     const old = (await trial.running.evaluate()).top1;
     const worse = countWhere(n, (at) => right(old, at) && !right(top1, at));
     const better = countWhere(n, (at) => !right(old, at) && right(top1, at));
+    const alpha = alphaOf("paired-metric", alphaDevice);
     if (failed(pairedMetricGate({ worse, better, n, alpha }))) return;
   }
-  if (failed(await judgeLatency(trial, alpha))) return;
+  if (failed(await judgeLatency(trial, alphaOf("latency", alphaDevice)))) return;
   failed(await judgeMemory(trial));
 }
 

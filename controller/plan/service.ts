@@ -1,7 +1,7 @@
 /** Reads facts, lets each class choose, stores the choices with their reasons. */
 import { z } from "zod";
 import { evaluationSchema } from "../../shared/api/evaluation.ts";
-import { alphaPerGate } from "../../shared/evaluation/gates.ts";
+import { alphaOf } from "../../shared/evaluation/error-budget.ts";
 import type { ControllerContext } from "../context.ts";
 import { parityFlipFractionMax } from "../rollout/release.ts";
 import type { Database } from "../storage/database.ts";
@@ -38,7 +38,7 @@ export async function chooseForClasses(
   const nowMs = ctx.clock.wallMs();
   const parity = {
     flipFractionMax: parityFlipFractionMax,
-    alpha: alphaPerGate(ctx.config.alphaDevice),
+    alpha: alphaOf("parity", ctx.config.alphaDevice),
   };
   const variants = await trx
     .selectFrom("variants")

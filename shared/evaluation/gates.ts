@@ -1,17 +1,12 @@
 /**
  * The gates of a trial as pure decisions: numbers in, verdict and one sentence out.
  *
- * Invariant: the gates that can fail a healthy release share alphaDevice evenly, so all of them
- * together roll back a healthy release on one device with probability at most alphaDevice.
+ * Invariant: a gate that can fail a healthy release does so with probability at most the alpha that it
+ * is given; error-budget.ts says how much that is.
  */
 import type { GateResult } from "../protocol/messages/attempt-outcome.ts";
-import { binomialUpperTail, mcnemarExact, wilsonInterval } from "../statistics/binomial.ts";
+import { binomialUpperTail, mcnemarExact } from "../statistics/binomial.ts";
 import { medianLowerBound } from "../statistics/median.ts";
-
-/** Parity, paired metric, latency: the gates whose verdict is a test. */
-export const testedGates = 3;
-
-export const alphaPerGate = (alphaDevice: number): number => alphaDevice / testedGates;
 
 const percent = (fraction: number) => `${(fraction * 100).toFixed(2)} %`;
 
@@ -31,15 +26,23 @@ export function parityGate(o: {
   };
 }
 
-/** The class's floor: fails when even the upper end of the interval is below it. */
-export function metricFloorGate(o: { hits: number; n: number; floor: number }): GateResult {
+/**
+ * The class's floor: P(Bin(n, floor) ≤ hits) ≤ alpha says that the true share is below it. Exact, so a
+ * device whose true metric equals the floor fails with probability at most alpha.
+ */
+export function metricFloorGate(o: {
+  hits: number;
+  n: number;
+  floor: number;
+  alpha: number;
+}): GateResult {
   const value = o.n === 0 ? 0 : o.hits / o.n;
-  const [, high] = wilsonInterval(o.hits, o.n);
+  const p = binomialUpperTail(o.n - o.hits, o.n, 1 - o.floor);
   return {
     gate: "metric-floor",
-    verdict: o.n === 0 || high < o.floor ? "fail" : "pass",
-    why: `${percent(value)} of ${o.n} golden samples are right; the class's floor is ${percent(o.floor)}`,
-    numbers: { value, n: o.n, floor: o.floor },
+    verdict: o.n === 0 || p <= o.alpha ? "fail" : "pass",
+    why: `${percent(value)} of ${o.n} golden samples are right; the class's floor is ${percent(o.floor)} (p = ${p.toExponential(1)}, limit ${o.alpha.toExponential(1)})`,
+    numbers: { value, n: o.n, floor: o.floor, p, alpha: o.alpha },
   };
 }
 
