@@ -93,6 +93,10 @@ const facts = {
 
   "runner-crashed": fact(500, "The model killed its process: look at memory and operators."),
   "runner-timeout": fact(504, "The model did not answer in time.", true),
+  "runner-memory": fact(
+    500,
+    "The model needs more memory than its class allows: use a smaller one.",
+  ),
   "serving-busy": fact(503, "Send fewer requests at a time to this model.", true),
   "model-missing": fact(404, "No model of this name is committed on this device."),
   "database-newer": fact(500, "Update this program: its database was made by a newer one."),

@@ -2,13 +2,15 @@
  * The parent's side of a runner: one model in one forked child. A crash, a hang or a leak of the
  * model is the child's and never ours.
  *
- * Invariants: each call ends, with an answer or a coded error; a timed-out child is killed; nothing
- * here loads onnxruntime.
+ * Invariants: each call ends, with an answer or a coded error; a child that is late or takes too much
+ * memory is killed; nothing here loads onnxruntime.
  */
 import type { ModelInterface } from "../artifact/bundle.ts";
 import { type ErrorCode, FleetError, isErrorCode } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Files } from "../ports/files.ts";
 import type { ChildHandle, Processes } from "../ports/processes.ts";
+import { watchMemory } from "./memory-watch.ts";
 import type { Answer } from "./processing/answer.ts";
 import {
   answerSchemas,
@@ -25,7 +27,10 @@ export interface Runner {
   readonly pid: number | undefined;
   readonly onnxruntime: string;
   /** Raw source-dtype bytes per input; the bundle's processing happens in the child. */
-  infer(sample: Readonly<Record<string, Uint8Array>>): Promise<Answer>;
+  infer(
+    sample: Readonly<Record<string, Uint8Array>>,
+    options?: { timeoutMs?: number },
+  ): Promise<Answer>;
   /** Samples for `evaluate` and `benchmark`; kept until replaced. Answers their number. */
   setSamples(samples: Samples): Promise<number>;
   evaluate(onProgress?: (fraction: number) => void): Promise<Evaluation>;
@@ -47,15 +52,19 @@ export interface RunnerOptions {
   readonly startTimeoutMs?: number;
   /** Longest call; 120 s by default. */
   readonly callTimeoutMs?: number;
+  /** Resident memory above which the child is killed; without it nobody looks. */
+  readonly memory?: { readonly files: Files; readonly ramBytesMax: number };
 }
 
 const entry = new URL("./runner-main.ts", import.meta.url);
 const startTimeoutDefaultMs = 60_000;
 const callTimeoutDefaultMs = 120_000;
 
-/** Errors: `runner-crashed`, `runner-timeout`, `onnx-malformed`, `golden-mismatch`. */
+/**
+ * Errors: `runner-crashed`, `runner-timeout`, `runner-memory`, `onnx-malformed`, `golden-mismatch`.
+ */
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
-  const channel = openChannel(options.processes.fork(entry), options.clock);
+  const channel = openChannel(options);
   const callTimeoutMs = options.callTimeoutMs ?? callTimeoutDefaultMs;
   const call = <Name extends CallName>(
     name: Name,
@@ -75,7 +84,8 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
     return {
       pid: channel.pid,
       onnxruntime,
-      infer: (sample) => call("infer", { sample }),
+      infer: (sample, { timeoutMs = callTimeoutMs } = {}) =>
+        channel.call("infer", { sample }, timeoutMs),
       setSamples: (samples) => call("set-samples", { samples }),
       evaluate: (onProgress) => call("evaluate", {}, onProgress),
       benchmark: (block) => call("benchmark", block),
@@ -114,7 +124,12 @@ interface Channel {
   close(): Promise<void>;
 }
 
-function openChannel(child: ChildHandle, clock: Clock): Channel {
+function openChannel({
+  processes,
+  clock,
+  memory,
+}: Pick<RunnerOptions, "processes" | "clock" | "memory">): Channel {
+  const child: ChildHandle = processes.fork(entry);
   const pending = new Map<number, Pending>();
   const exitHandlers: ((why: FleetError) => void)[] = [];
   let ended: FleetError | undefined;
@@ -136,6 +151,15 @@ function openChannel(child: ChildHandle, clock: Clock): Channel {
     ended ??= why;
     child.kill("SIGKILL");
   };
+  const lookAtMemory = memory
+    ? watchMemory({
+        ...memory,
+        clock,
+        pid: child.pid,
+        isBusy: () => pending.size > 0,
+        onOver: end,
+      })
+    : () => {};
   child.onMessage((message) => {
     const fault = settle(pending, message);
     if (fault !== undefined) end(fault);
@@ -172,6 +196,7 @@ function openChannel(child: ChildHandle, clock: Clock): Channel {
           progress: onProgress,
         });
         child.send({ ...fields, call: name, id });
+        lookAtMemory();
       });
     },
   };
