@@ -264,6 +264,24 @@ export interface TelemetryWindowTable {
   emulated: number;
   receivedAtMs: number;
 }
+/** Two devices of one stratum that a lot made canary and control. */
+export interface PairTable {
+  rollout: string;
+  pair: string;
+  stage: number;
+  stratum: string;
+  canary: string;
+  control: string;
+}
+/** What verdicts of a rollout rest on, and the verdicts; rows are only ever added. */
+export interface LedgerTable {
+  rollout: string;
+  sequence: number;
+  atMs: number;
+  /** Names what a row says, so that it is said once; null for decisions. */
+  key: string | null;
+  bodyJson: string;
+}
 /** Append-only record of what happened and why. */
 export interface EventTable {
   id: Generated<number>;
@@ -300,5 +318,7 @@ export interface ControllerTables {
   desiredModels: DesiredModelTable;
   received: ReceivedTable;
   telemetryWindows: TelemetryWindowTable;
+  pairs: PairTable;
+  ledger: LedgerTable;
   events: EventTable;
 }

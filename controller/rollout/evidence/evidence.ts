@@ -19,7 +19,7 @@ import {
 } from "../../../shared/statistics/e-process.ts";
 import { signFlipPValue } from "../../../shared/statistics/sign-flip.ts";
 import { type EvidenceEntry, entryKey } from "./entry.ts";
-import { type EvidenceRules, errorShares, pairsTuned, type Signal } from "./rules.ts";
+import { type EvidenceRules, errorShares, pairsTuned, type Signal, seriesCount } from "./rules.ts";
 
 /** One test: its evidence against "no harm" (or, for a promotion, against "harm"), and what it needs. */
 export interface TestValue {
@@ -101,10 +101,10 @@ export function createEvidence(rules: EvidenceRules): Evidence {
   const trials = { passed: 0, rolledBack: 0, failed: 0 };
   const soaked = { harmed: 0, well: 0 };
   const pairHarm = { canaryOnly: 0, controlOnly: 0 };
-  const lastHorizon = rules.horizonsMs.length - 1;
   const series = rules.signals.flatMap((signal) =>
-    rules.horizonsMs.map((_, horizon) => emptySeries(rules, signal, horizon)),
+    signal.horizonsMs.map((_, horizon) => emptySeries(rules, signal, horizon)),
   );
+  const last = series.filter(({ signal, horizon }) => horizon === signal.horizonsMs.length - 1);
   const wealth = new Map<string, LogWealth>(rules.signals.map(({ name }) => [name, noWealth()]));
   const known = new Set(rules.strata);
   const ofDevices = kept(() => deviceTests(rules, { trials, pairHarm }));
@@ -124,7 +124,7 @@ export function createEvidence(rules: EvidenceRules): Evidence {
     }
     if (rules.judge === "group-sequential") of.drops.push(entry.drop);
     of.tests.changed();
-    if (entry.horizon !== lastHorizon) return;
+    if (!last.includes(of)) return;
     const before = wealth.get(entry.signal) ?? noWealth();
     wealth.set(entry.signal, withObservation(before, entry.drop, promotionTest(of.signal)));
   };
@@ -148,7 +148,7 @@ export function createEvidence(rules: EvidenceRules): Evidence {
       trials: { ...trials },
       soaked: { ...soaked },
       pairHarm: { ...pairHarm },
-      pairs: series.find(({ horizon }) => horizon === lastHorizon)?.pooled.n ?? 0,
+      pairs: last[0]?.pooled.n ?? 0,
     }),
     stopping: () => [...ofDevices.get(), ...series.flatMap(({ tests }) => tests.get())],
     promoting: () => [
@@ -160,7 +160,7 @@ export function createEvidence(rules: EvidenceRules): Evidence {
       ofHarmed.get(),
     ],
     meanDrop(name) {
-      const of = series.find((one) => one.signal.name === name && one.horizon === lastHorizon);
+      const of = last.find(({ signal }) => signal.name === name);
       return of === undefined ? Number.NaN : of.pooled.moments.sum / of.pooled.n;
     },
   };
@@ -241,7 +241,7 @@ function deviceTests(
  */
 function pairTests(rules: EvidenceRules, one: Series): TestValue[] {
   const name = `pairs ${one.signal.name} ${one.horizon}`;
-  const series = rules.signals.length * rules.horizonsMs.length;
+  const series = seriesCount(rules);
   const strata = rules.strata.length;
   const inStratum = Math.log((strata * series) / (rules.alphaRollout * errorShares.pairsInStratum));
   const tests = [...one.strata].map(([stratum, { moments }]) => {
@@ -264,7 +264,7 @@ function plannedLooks(rules: EvidenceRules, one: Series): TestValue[] {
     one.looked.push(signFlipPValue(drops, { draws: signFlips, seed: look }));
   }
   const share = errorShares.pairsInFleet + errorShares.pairsInStratum;
-  const series = rules.signals.length * rules.horizonsMs.length;
+  const series = seriesCount(rules);
   return one.looked.map((p, at) => ({
     name: `look ${at + 1} of ${looks} ${one.signal.name} ${one.horizon}`,
     logE: -Math.log(p),

@@ -15,6 +15,11 @@ const signalSchema = z.strictObject({
   deltaMax: z.number().gt(0).lt(1),
   /** Usual standard deviation of a pair, from A/A history; it tunes power and never validity. */
   deviation: z.number().gt(0).lt(1),
+  /**
+   * Times after the switch at which a pair is compared, rising; the last one may promote. 0 is the trial
+   * itself.
+   */
+  horizonsMs: z.array(z.int().min(0)).min(1).max(8),
 });
 export type Signal = z.infer<typeof signalSchema>;
 
@@ -32,8 +37,6 @@ export const evidenceRulesSchema = z.strictObject({
   /** Cumulated share of the fleet that may run a release without proof, as an expansion. */
   expansionShareMax: z.number().gt(0).max(1),
   signals: z.array(signalSchema).min(1).max(8),
-  /** Times after the commit at which a pair is compared, rising; the last one may promote. */
-  horizonsMs: z.array(z.int().min(1)).min(1).max(8),
   /** Region × class strata that the rollout was started with. */
   strata: z.array(z.string().max(160)).min(1).max(10_000),
   judge: z.enum(["e-process", "group-sequential"]),
@@ -50,8 +53,7 @@ export const defaultRules = {
   failureRateMax: 0.02,
   harmedShareMax: 0.05,
   expansionShareMax: 0.25,
-  signals: [{ name: "golden-metric", deltaMax: 0.02, deviation: 0.018 }],
-  horizonsMs: [3_600_000],
+  signals: [{ name: "golden-metric", deltaMax: 0.02, deviation: 0.018, horizonsMs: [0] }],
   judge: "e-process",
   pairsPlanned: null,
 } satisfies Omit<EvidenceRules, "strata">;
@@ -64,6 +66,11 @@ export const errorShares = {
   failures: 0.125,
   harm: 0.125,
 } as const;
+
+/** Series of pairs that share the error: each signal at each of its horizons (reference §2.2.4). */
+export function seriesCount({ signals }: Pick<EvidenceRules, "signals">): number {
+  return signals.reduce((sum, { horizonsMs }) => sum + horizonsMs.length, 0);
+}
 
 /** Pairs at which the symmetric process is sharpest (reference §2.2.3, n* = 25). */
 export const pairsTuned = 25;

@@ -7,10 +7,10 @@ import { seededRandom } from "../../../shared/prng.ts";
 import { happens, shuffle } from "./draws.ts";
 import { dropOf, type SimulatedPair, strata } from "./fleet.ts";
 
-/** Live accuracy as the signal; three horizons whose values a device shares. */
+/** Live accuracy after a week as the signal. */
 export const simulatedRules: EvidenceRules = {
   ...defaultRules,
-  signals: [{ name: "accuracy", deltaMax: 0.02, deviation: 0.018 }],
+  signals: [{ name: "accuracy", deltaMax: 0.02, deviation: 0.018, horizonsMs: [7 * 86_400_000] }],
   strata: [...strata],
 };
 

@@ -1,0 +1,102 @@
+/**
+ * The ledger of a rollout: its rules, every entry of evidence and every decision, in the order in which
+ * they came. Whoever has the ledger can compute each decision again and compare.
+ */
+import { z } from "zod";
+import { canonicalJson } from "../../../shared/artifact/canonical-json.ts";
+import { sha256Hex } from "../../../shared/artifact/hash.ts";
+import { type EvidenceEntry, entryKey, evidenceEntrySchema } from "./entry.ts";
+import { createEvidence, type Evidence, type TestValue } from "./evidence.ts";
+import { type EvidenceVerdict, judge, type StageStanding } from "./judge.ts";
+import { type EvidenceRules, evidenceRulesSchema } from "./rules.ts";
+
+const standingSchema = z.object({
+  open: z.int().min(0),
+  shareAfterNext: z.number().min(0).max(1),
+  overdue: z.boolean(),
+});
+
+const testSchema = z.object({
+  name: z.string(),
+  stratum: z.string().optional(),
+  /** null stands for an infinite value, which JSON has no number for. */
+  logE: z.number().nullable(),
+  logThreshold: z.number(),
+});
+
+const decisionSchema = z.object({
+  kind: z.literal("decision"),
+  stage: z.int().min(0),
+  standing: standingSchema,
+  verdict: z.enum(["roll-back", "promote", "expand", "waiting", "inconclusive"]),
+  why: z.string(),
+  stopping: z.array(testSchema),
+  promoting: z.array(testSchema),
+});
+export type Decision = z.infer<typeof decisionSchema>;
+
+/** What one row of the ledger says. */
+export const ledgerBodySchema = z.union([
+  z.object({ kind: z.literal("rules"), rules: evidenceRulesSchema }),
+  evidenceEntrySchema,
+  decisionSchema,
+]);
+export type LedgerBody = z.infer<typeof ledgerBodySchema>;
+
+export interface LedgerRow {
+  readonly sequence: number;
+  readonly body: LedgerBody;
+}
+
+/** Rows with the same key say the same thing, and the first one stands. */
+export function ledgerKey(body: Exclude<LedgerBody, Decision>): string {
+  return body.kind === "rules" ? "rules" : entryKey(body);
+}
+
+export function decide(
+  rules: EvidenceRules,
+  evidence: Evidence,
+  { stage, standing }: { stage: number; standing: StageStanding },
+): { verdict: EvidenceVerdict; decision: Decision } {
+  const verdict = judge(rules, evidence, standing);
+  const decision: Decision = {
+    kind: "decision",
+    stage,
+    standing: { ...standing },
+    verdict: verdict.kind,
+    why: verdict.why,
+    stopping: evidence.stopping().map(storable),
+    promoting: evidence.promoting().map(storable),
+  };
+  return { verdict, decision };
+}
+
+const storable = ({ logE, ...test }: TestValue) => {
+  return { ...test, logE: Number.isFinite(logE) ? logE : null };
+};
+
+export interface ReplayedDecision {
+  readonly sequence: number;
+  readonly stored: Decision;
+  /** What the same entries come to now. */
+  readonly computed: Decision;
+  readonly same: boolean;
+}
+
+/** Computes every decision again from the rows before it. Throws without rules in the first row. */
+export function replay(rows: readonly LedgerRow[]): ReplayedDecision[] {
+  const [first] = rows;
+  if (first?.body.kind !== "rules") throw new Error("a ledger begins with its rules");
+  const { rules } = first.body;
+  const evidence = createEvidence(rules);
+  return rows.slice(1).flatMap(({ sequence, body }) => {
+    if (body.kind === "rules") throw new Error("a ledger has its rules once");
+    if (body.kind !== "decision") {
+      evidence.add(body satisfies EvidenceEntry);
+      return [];
+    }
+    const computed = decide(rules, evidence, body).decision;
+    const same = sha256Hex(canonicalJson(computed)) === sha256Hex(canonicalJson(body));
+    return [{ sequence, stored: body, computed, same }];
+  });
+}
