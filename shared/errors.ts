@@ -86,6 +86,7 @@ const facts = {
   "manifest-expired": fact(403, "Start the rollout again: a fresh manifest will be signed."),
   "manifest-foreign": fact(403, "This manifest is for another device, class, runtime or tenant."),
   "release-older": fact(409, "Start a rollout: it draws a higher release counter."),
+  "control-mismatch": fact(409, "The device runs another model by now: choose its controls again."),
   "artifact-mismatch": fact(422, "The bytes do not match the signed hash: send them again.", true),
   "artifact-too-long": fact(413, "More bytes arrived than announced: check the sender."),
   "artifact-missing": fact(404, "Import the model or golden set again."),

@@ -17,7 +17,7 @@ import { agentVersion } from "../version.ts";
 export function admit(
   context: AgentContext,
   document: unknown,
-  wanted: { purpose: Manifest["purpose"]; model?: string; onnxruntime: string },
+  wanted: { purposes: readonly Manifest["purpose"][]; model?: string; onnxruntime: string },
 ): Manifest {
   const manifest = verifyManifest(document, context.identity.signingKeys);
   const { tenant, device } = context.identity;
@@ -25,7 +25,7 @@ export function admit(
   if (manifest.tenant !== tenant || manifest.device !== device) {
     throw foreign(`is for ${manifest.tenant}/${manifest.device}`);
   }
-  if (manifest.purpose !== wanted.purpose) throw foreign(`is for ${manifest.purpose}`);
+  if (!wanted.purposes.includes(manifest.purpose)) throw foreign(`is for ${manifest.purpose}`);
   if (wanted.model !== undefined && manifest.model !== wanted.model)
     throw foreign(`is for ${manifest.model}`);
   if (compareVersions(agentVersion, manifest.agentMin) < 0) {

@@ -14,10 +14,11 @@ import type { AttemptRow } from "../state/store.ts";
 import type { ArtifactSource } from "../transfer/artifact-source.ts";
 import { readProof, runTrial } from "../trial/trial.ts";
 import { worldError } from "../world-error.ts";
-import { fetchAll } from "./fetch.ts";
+import { controlledSlot } from "./control.ts";
+import { fetchAll, fetchProofs } from "./fetch.ts";
 import { discardSlot, installIntoSlot, storedBundle } from "./install.ts";
 import { allows, resume, type Step, step, type UpdateProgress } from "./machine.ts";
-import { committedEnding, type Ending, outcomeOf } from "./outcome.ts";
+import { type Ending, outcomeOf, passedEnding } from "./outcome.ts";
 import {
   isOutcome,
   type UpdateEffect,
@@ -104,7 +105,8 @@ async function eventOf(parts: UpdateParts, run: Run, next: Step): Promise<Update
     if (withdrawn()) return withdraw(run);
     const event = await unlessStopped(signals.stopping, perform(parts, run, next));
     // A verdict that was reached counts, also when nobody waits for it any more.
-    return event !== "worse" && withdrawn() ? withdraw(run) : event;
+    const isVerdict = event === "worse" || event === "observed";
+    return !isVerdict && withdrawn() ? withdraw(run) : event;
   } catch (error) {
     if (signals.stopping.aborted) throw error;
     if (withdrawn()) return withdraw(run);
@@ -136,17 +138,15 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
   const { context } = parts;
   const { manifest } = run;
   const slot = context.store.spareSlot(manifest.model);
+  const isControl = manifest.purpose === "control";
   switch (next.effect) {
     case "download":
-      await fetchAll(context, parts.source, {
-        manifest,
-        signal: AbortSignal.any([run.signals.withdrawn, run.signals.stopping]),
-        onProgress: (fraction) => parts.onProgress(run.row.id, run.progress.state, fraction),
-      });
+      await download(parts, run);
       return "downloaded";
     case "verify":
-      await storedBundle(context, manifest);
-      return "verified";
+      if (isControl) controlledSlot(context.store, manifest);
+      else await storedBundle(context, manifest);
+      return isControl ? "controlled" : "verified";
     case "install":
       await installIntoSlot(context, manifest, slot);
       return "installed";
@@ -157,6 +157,13 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
       run.ending = { code: verdict.failed.gate, why: verdict.failed.why };
       return "worse";
     }
+    case "observe": {
+      const verdict = await runTrial(context, manifest, controlledSlot(context.store, manifest));
+      run.gates = verdict.gates;
+      const { failed } = verdict;
+      run.ending = failed ? { code: failed.gate, why: failed.why } : passedEnding(run.gates);
+      return "observed";
+    }
     case "switch":
       return switchOver(parts, run, slot);
     case "commit":
@@ -164,6 +171,17 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
     case "leave":
       throw new Error(`effect ${next.effect} belongs to an outcome`);
   }
+}
+
+async function download({ context, source, onProgress }: UpdateParts, run: Run): Promise<void> {
+  const { manifest, signals } = run;
+  const signal = AbortSignal.any([signals.withdrawn, signals.stopping]);
+  if (manifest.purpose === "control") return fetchProofs(source, manifest, signal);
+  await fetchAll(context, source, {
+    manifest,
+    signal,
+    onProgress: (fraction) => onProgress(run.row.id, run.progress.state, fraction),
+  });
 }
 
 /** Starts a serving runner on the candidate and asks it one real sample, as a client would. */
@@ -207,7 +225,7 @@ async function conclude(
       model: manifest.model,
       document: { signed: manifest },
       outcome,
-      ending: commits ? committedEnding(run.gates) : run.ending,
+      ending: commits ? passedEnding(run.gates) : run.ending,
       gates: run.gates,
       servingSha256,
       emulated: context.emulated,

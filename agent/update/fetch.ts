@@ -29,6 +29,15 @@ export async function fetchAll(
     if (await copyFromSlots(context, manifest.model, file)) continue;
     await source.fetch(file, signal, options.onProgress);
   }
+  await fetchProofs(source, manifest, signal);
+}
+
+/** The golden shards and reference outputs alone. Errors: those of the source. */
+export async function fetchProofs(
+  source: ArtifactSource,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<void> {
   for (const { shard, reference } of manifest.golden) {
     await source.fetch(shard, signal, () => {});
     await source.fetch(reference, signal, () => {});

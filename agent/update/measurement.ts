@@ -29,7 +29,7 @@ export async function measureOnce(
   let manifest: Manifest | undefined;
   let found: Pick<Result, "facts" | "environmentDegraded" | "failure">;
   try {
-    manifest = admit(context, document, { purpose: "measure", onnxruntime: parts.onnxruntime });
+    manifest = admit(context, document, { purposes: ["measure"], onnxruntime: parts.onnxruntime });
     await fetchAll(context, source, { manifest, signal: stopping, onProgress: () => {} });
     found =
       context.store.beginMeasurement(measurement) > resumesMax

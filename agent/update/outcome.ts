@@ -44,8 +44,8 @@ export function outcomeOf(options: {
   };
 }
 
-/** Why a passed trial was committed: the sentences of its gates. */
-export function committedEnding(gates: readonly GateResult[]): Ending {
+/** Why a trial was passed: the sentence of its gate that says most. */
+export function passedEnding(gates: readonly GateResult[]): Ending {
   const told = gates.filter(({ gate }) => gate === "metric-floor" || gate === "paired-metric");
   const last = told.at(-1);
   return { code: "ok", why: last?.why ?? "it loads and answers" };

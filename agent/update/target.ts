@@ -33,13 +33,16 @@ export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Tar
   };
   try {
     const manifest = admit(context, document, {
-      purpose: "release",
+      purposes: ["release", "control"],
       model,
       onnxruntime: parts.onnxruntime,
     });
     store.transaction(() => {
       add();
-      store.raiseReleaseCounter(model, manifest.releaseCounter);
+      // A control installs nothing, so it uses up no counter.
+      if (manifest.purpose === "release") {
+        store.raiseReleaseCounter(model, manifest.releaseCounter);
+      }
     });
   } catch (error) {
     if (!isFleetError(error)) throw error;

@@ -12,11 +12,13 @@ export type UpdateState =
   | "installing"
   | "trialing"
   | "switching"
+  | "observing"
   | "committed"
   | "rolled-back"
   | "failed"
   | "refused"
-  | "superseded";
+  | "superseded"
+  | "observed";
 
 export type UpdateEvent =
   | "targeted"
@@ -27,6 +29,8 @@ export type UpdateEvent =
   | "passed"
   | "worse"
   | "serving"
+  | "controlled"
+  | "observed"
   | "broken"
   | "withdrawn"
   | "exhausted";
@@ -38,6 +42,7 @@ export type UpdateEffect =
   | "install"
   | "trial"
   | "switch"
+  | "observe"
   | "commit"
   | "discard"
   | "leave";
@@ -83,6 +88,12 @@ export const transitions: readonly Transition[] = [
   row("verifying", "withdrawn", "superseded", "leave"),
   row("installing", "withdrawn", "superseded", "discard"),
   row("trialing", "withdrawn", "superseded", "discard"),
+  // A control: the committed model against itself. No slot is touched, whatever comes of it.
+  row("verifying", "controlled", "observing", "observe"),
+  row("observing", "observed", "observed", "leave"),
+  row("observing", "broken", "failed", "leave"),
+  row("observing", "withdrawn", "superseded", "leave"),
+  row("observing", "exhausted", "failed", "leave"),
   // The loop breaker ended a step that never returned.
   row("downloading", "exhausted", "failed", "leave"),
   row("verifying", "exhausted", "failed", "leave"),
@@ -92,9 +103,20 @@ export const transitions: readonly Transition[] = [
 ];
 
 /** States whose step may kill or hang the process; each entry is counted before it begins. */
-export const mayNotReturn: ReadonlySet<UpdateState> = new Set(["trialing", "switching"]);
+export const mayNotReturn: ReadonlySet<UpdateState> = new Set([
+  "trialing",
+  "switching",
+  "observing",
+]);
 
-export const outcomes = ["committed", "rolled-back", "failed", "refused", "superseded"] as const;
+export const outcomes = [
+  "committed",
+  "rolled-back",
+  "failed",
+  "refused",
+  "superseded",
+  "observed",
+] as const;
 export type UpdateOutcome = (typeof outcomes)[number];
 
 export function isOutcome(state: UpdateState): state is UpdateOutcome {

@@ -55,7 +55,7 @@ export async function desiredOf(
         model,
         {
           attempt: id,
-          arm: arm as "canary" | "fleet",
+          arm: arm as PayloadOf<"desired">["models"][string]["arm"],
           manifest: JSON.parse(manifestJson) as Signed,
         },
       ]),

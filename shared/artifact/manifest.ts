@@ -40,8 +40,11 @@ export const manifestSchema = z.object({
   schema: z.literal("fleetfit/manifest/1"),
   tenant: tenantSchema,
   device: deviceIdSchema,
-  /** `release` may be committed; `measure` is benchmarked and thrown away. */
-  purpose: z.enum(["release", "measure"]),
+  /**
+   * `release` may be committed; `measure` is benchmarked and thrown away; `control` names the committed
+   * bundle, which goes through its own trial while others try a release (agents from 0.2.0 on).
+   */
+  purpose: z.enum(["release", "measure", "control"]),
   model: modelNameSchema,
   version: nameSchema,
   recipe: nameSchema,

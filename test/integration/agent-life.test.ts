@@ -2,7 +2,7 @@
  * The life of an agent beside a real controller: good and bad updates while it answers, stops in the
  * middle of one, a damaged disk, a full database.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
@@ -140,6 +140,14 @@ async function attemptOn(attempt: string, bundleSha256: string, change: Partial<
   const manifest = await changedManifest(controller.ctx, target, change);
   return offer(controller, { attempt, device, model, manifest });
 }
+async function gatesOf(attempt: string): Promise<unknown> {
+  const row = await controller.ctx.db
+    .selectFrom("attempts")
+    .select("gatesJson")
+    .where("id", "=", attempt)
+    .executeTakeFirstOrThrow();
+  return JSON.parse(row.gatesJson ?? "[]");
+}
 /** The gates of a manifest with one that nothing can pass. */
 async function strict(change: Partial<Manifest["gates"]>): Promise<Partial<Manifest>> {
   const target = { device, bundleSha256: two, releaseCounter: 0 };
@@ -196,6 +204,34 @@ describe("an agent", () => {
     const outcome = await attemptOn(`bad-${name}`, one, await strict(gates));
     expect(outcome).toMatchObject({ outcome: "rolled-back", code, servingSha256: two });
     expect(await infer()).toMatchObject({ status: 200, body: { bundleSha256: two } });
+  });
+
+  it("observes a control, the committed model against itself, and moves nothing", async () => {
+    const slots = () =>
+      (["a", "b"] as const).map((slot) => {
+        const path = slotDir(dataDir, model, slot);
+        return existsSync(path)
+          ? readdirSync(path).map((name) => statSync(join(path, name)).ino)
+          : [];
+      });
+    const before = slots();
+    const outcome = await attemptOn("control", two, { purpose: "control", agentMin: "0.2.0" });
+    expect(outcome).toMatchObject({ outcome: "observed", code: "ok", servingSha256: two });
+    expect(await gatesOf("control")).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          gate: "paired-metric",
+          numbers: expect.objectContaining({ worse: 0, better: 0 }),
+        }),
+        expect.objectContaining({ gate: "latency" }),
+      ]),
+    );
+    const mistaken = await attemptOn("control-of-another", one, { purpose: "control" });
+    expect(mistaken).toMatchObject({ outcome: "failed", code: "control-mismatch" });
+    expect(slots()).toEqual(before);
+    // Its counter was not used up: the release that is ordered with it is still a newer one.
+    counter--;
+    expect(await attemptOn("after-control", two)).toMatchObject({ outcome: "committed" });
   });
 
   it("goes on with an update that a stop cut off, and reports it once", async () => {

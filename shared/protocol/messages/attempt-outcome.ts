@@ -20,6 +20,8 @@ export const outcomeSchema = z.enum([
   "failed",
   "refused",
   "superseded",
+  /** A control trial came to its end; only where a manifest of purpose `control` asked for it. */
+  "observed",
 ]);
 
 export const attemptOutcome = defineMessage({

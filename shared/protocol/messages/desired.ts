@@ -21,7 +21,7 @@ export const desired = defineMessage({
       z.object({
         /** One try of this device at this target; the outcome is reported under this name. */
         attempt: nameSchema,
-        arm: z.enum(["canary", "fleet"]),
+        arm: z.enum(["canary", "fleet", "control"]),
         manifest: signedSchema,
       }),
     ),

@@ -66,6 +66,19 @@ describe("a step", () => {
     }
     expect(progress).toMatchObject({ state: "committed", steps: 6 });
   });
+  it("walks a control to its observation without touching a slot", () => {
+    const effects = ["targeted", "downloaded", "controlled", "observed"] as const;
+    let progress = at("idle");
+    const seen = effects.map((event) => {
+      const next = step(progress, event);
+      progress = next.progress;
+      return next.effect;
+    });
+    expect(progress.state).toBe("observed");
+    expect(seen).toEqual(["download", "verify", "observe", "leave"]);
+    const ways = transitions.filter(({ from }) => from === "observing");
+    expect(new Set(ways.map(({ effect }) => effect))).toEqual(new Set(["leave"]));
+  });
   it("refuses an event that does not fit", () => {
     expect(() => step(at("downloading"), "passed")).toThrow(/assertion failed/);
   });
@@ -75,13 +88,18 @@ describe("a restart", () => {
   it.each([...resumeEffects])("in %s does %s again", (state, effect) => {
     expect(resume(at(state))).toMatchObject({ effect, progress: { state } });
   });
-  it.each([...mayNotReturn])("in %s ends after so many tries with the old model", (state) => {
+  it.each([
+    ["trialing", "discard", "rolled-back"],
+    ["switching", "discard", "rolled-back"],
+    ["observing", "leave", "failed"],
+  ] as const)("in %s ends after so many tries with the old model", (state, effect, end) => {
+    expect([...mayNotReturn]).toContain(state);
     let progress = at(state);
     for (let time = 0; time < resumesMax; time++) progress = resume(progress).progress;
     expect(progress.state).toBe(state);
     expect(resume(progress)).toMatchObject({
-      effect: "discard",
-      progress: { state: "rolled-back" },
+      effect,
+      progress: { state: end },
     });
   });
   it("in a download may happen often, but not for ever", () => {
