@@ -1,7 +1,13 @@
 /** All benchmarks: a new one is one file and one line here. */
+import { crashBenchmark } from "./crash.ts";
 import type { Benchmark } from "./frame.ts";
 import { killBenchmark } from "./kill.ts";
 import { onnxCodec } from "./onnx-codec.ts";
 import { verdictsBenchmark } from "./verdicts.ts";
 
-export const benchmarks: readonly Benchmark[] = [onnxCodec, killBenchmark, verdictsBenchmark];
+export const benchmarks: readonly Benchmark[] = [
+  onnxCodec,
+  killBenchmark,
+  crashBenchmark,
+  verdictsBenchmark,
+];

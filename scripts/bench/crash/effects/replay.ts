@@ -1,0 +1,132 @@
+/**
+ * One update of one device from the start state to its end, with something happening on the way. The
+ * device is started again whenever it is off, and once more at the end, from what was durable.
+ */
+import type { AgentPorts } from "../../../../agent/context.ts";
+import { startRollout } from "../../../../controller/rollout/service.ts";
+import { modelName } from "../../../simulate/world/catalogue.ts";
+import type { CutMode } from "../../../simulate/world/effects.ts";
+import {
+  copyStorage,
+  createMachine,
+  type Machine,
+  type MachinePlan,
+} from "../../../simulate/world/machine.ts";
+import { type AgentRun, startAgent, startController } from "../../../simulate/world/programs.ts";
+import { inputOf } from "../../../simulate/world/synthetic-model.ts";
+import { during } from "../../../simulate/world/time.ts";
+import { broken, type InvariantName } from "./invariants.ts";
+import { type Observation, observe } from "./observation.ts";
+import { allAtOnce, deviceName, newWorld, type StartState } from "./start-state.ts";
+
+export interface Script {
+  readonly version: string;
+  /** What becomes of each effect of the first boot; those of later boots are done. */
+  readonly fate?: MachinePlan;
+  readonly cutMode?: CutMode;
+  /** Ports of every boot, to plant a fault in the program. */
+  readonly change?: (ports: AgentPorts) => Partial<AgentPorts>;
+  readonly endings: readonly string[];
+}
+
+export interface Ending {
+  readonly outcome: string;
+  readonly boots: number;
+  readonly tookMs: number;
+  readonly broken: readonly { readonly invariant: InvariantName; readonly what: string }[];
+}
+
+const restartMs = 2_000;
+const updateMsMax = 4 * 3_600_000;
+const quietMs = 30_000;
+const sample = Uint8Array.of(7, 1, 2, 3);
+
+export async function replay(start: StartState, script: Script): Promise<Ending> {
+  const world = newWorld(start.atMs);
+  const { time } = world;
+  const controller = createMachine(world, {
+    name: "controller",
+    storage: copyStorage(start.controller),
+  });
+  const ctx = await startController(world, controller);
+  const stages = [...allAtOnce];
+  const order = { model: modelName, version: script.version, stages };
+  const { id: rollout } = await during(time, startRollout(ctx, order));
+  const device = superviseDevice({ start, script, world });
+  const attemptRow = () =>
+    ctx.db
+      .selectFrom("attempts")
+      .select(["id", "outcome"])
+      .where("rollout", "=", rollout)
+      .executeTakeFirstOrThrow();
+  const ended = async () => (await attemptRow()).outcome !== null && device.isIdle();
+  await time.run(updateMsMax, ended);
+  await time.run(quietMs);
+  // Only what is durable counts: the last look is after one more loss of power.
+  device.machine.cut("dropped");
+  await time.run(updateMsMax, () => device.isIdle());
+  await time.run(quietMs);
+  const answer = await during(time, device.ask());
+  const { id: attempt, outcome } = await attemptRow();
+  return {
+    outcome: outcome ?? "none",
+    boots: device.boots(),
+    tookMs: time.nowMs() - start.atMs,
+    broken: await broken({
+      ctx,
+      attempt,
+      versions: [...start.versions.values()],
+      atBoots: device.atBoots,
+      atEnd: device.look(),
+      asked: { sample, answer },
+      endings: script.endings,
+    }),
+  };
+}
+
+function superviseDevice(options: {
+  start: StartState;
+  script: Script;
+  world: ReturnType<typeof newWorld>;
+}) {
+  const { start, script, world } = options;
+  const atBoots: Observation[] = [];
+  let boots = 0;
+  const machine: Machine = createMachine(world, {
+    name: deviceName,
+    storage: copyStorage(start.device),
+    onOff: () =>
+      world.time.after(restartMs, () => {
+        started = boot();
+      }),
+  });
+  let started = boot();
+  return {
+    machine,
+    atBoots,
+    boots: () => boots,
+    look: () => observe(machine, started),
+    isIdle(): boolean {
+      const { isUp, openAttempts, outcomesWaiting } = observe(machine, started);
+      return isUp && openAttempts === 0 && outcomesWaiting === 0;
+    },
+    ask: () =>
+      started.serving?.infer(modelName, inputOf(sample)).catch(() => undefined) ??
+      Promise.resolve(undefined),
+  };
+
+  function boot(): AgentRun {
+    const isFirst = boots++ === 0;
+    const next: AgentRun = startAgent(world, machine, {
+      ...(script.change && { change: script.change }),
+      ...(isFirst && {
+        ...(script.fate && { plan: script.fate }),
+        ...(script.cutMode && { cutMode: script.cutMode }),
+      }),
+      onUp() {
+        if (!isFirst) atBoots.push(observe(machine, next));
+      },
+    });
+    return next;
+  }
+}

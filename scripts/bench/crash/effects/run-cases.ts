@@ -1,0 +1,38 @@
+/** Records the update, enumerates its cases and replays them. */
+import type { Effect } from "../../../simulate/world/effects.ts";
+import { type CrashCase, casesOf } from "./cases.ts";
+import type { PlantedFault } from "./planted-faults.ts";
+import { type Ending, replay } from "./replay.ts";
+import { goodVersion, type StartState } from "./start-state.ts";
+
+export interface Replayed {
+  readonly crash: Pick<CrashCase, "kind" | "at">;
+  readonly ending: Ending;
+}
+
+/** The cases of the program as it is, or with a fault planted into it. */
+export async function enumerateCases(
+  start: StartState,
+  fault?: PlantedFault,
+): Promise<CrashCase[]> {
+  const effects: Effect[] = [];
+  await replay(start, {
+    version: goodVersion,
+    endings: [],
+    fate(effect) {
+      effects.push(effect);
+      return "done";
+    },
+    ...(fault && { change: fault.change }),
+  });
+  return casesOf(effects);
+}
+
+export async function replayCase(
+  start: StartState,
+  { kind, at, script }: CrashCase,
+  fault?: PlantedFault,
+): Promise<Replayed> {
+  const ending = await replay(start, fault ? { ...script, change: fault.change } : script);
+  return { crash: { kind, at }, ending };
+}

@@ -1,0 +1,72 @@
+/**
+ * The SQLite port over real databases in memory. A transaction, or a statement that writes outside of
+ * one, is one effect: a cut inside it is a cut before it, because SQLite rolls back what was not
+ * committed. The lock of a data folder is not simulated.
+ */
+import Database from "better-sqlite3";
+import type { OpenSqlite, Sqlite, SqliteStatement } from "../../../shared/ports/sqlite.ts";
+import type { Power } from "./effects.ts";
+
+/** What a device's databases hold, by path; kept over cuts. */
+export type Images = Map<string, Uint8Array>;
+
+export interface Databases {
+  readonly open: OpenSqlite;
+  /** What is committed now, as a restart finds it. */
+  images(): Images;
+}
+
+const nameChars = 60;
+
+export function databaseFault(code: "SQLITE_FULL" | "SQLITE_IOERR"): Error {
+  return new Database.SqliteError(`simulated ${code}`, code);
+}
+
+export function simDatabases(stored: Images, power: Power): Databases {
+  const open = new Map<string, Database.Database>();
+  return {
+    open(path) {
+      const image = stored.get(path);
+      const database = new Database(image === undefined ? ":memory:" : Buffer.from(image));
+      database.pragma("foreign_keys = ON");
+      open.set(path, database);
+      return wrap(database, power, () => {
+        if (power.isOn()) stored.set(path, database.serialize());
+        open.delete(path);
+      });
+    },
+    images() {
+      const now: Images = new Map(stored);
+      for (const [path, database] of open) now.set(path, new Uint8Array(database.serialize()));
+      return now;
+    },
+  };
+}
+
+function wrap(database: Database.Database, power: Power, onClose: () => void): Sqlite {
+  const alone = <T>(name: string, perform: () => T): T =>
+    database.inTransaction
+      ? perform()
+      : power.actNow({ kind: "database", name: name.slice(0, nameChars), perform });
+  return {
+    prepare(sql): SqliteStatement {
+      const statement = database.prepare(sql);
+      if (statement.readonly) return statement as unknown as SqliteStatement;
+      const name = sql.replaceAll(/\s+/g, " ").trim();
+      return {
+        reader: statement.reader,
+        run: (...parameters) => alone(name, () => statement.run(...parameters)),
+        get: (...parameters) => alone(name, () => statement.get(...parameters)),
+        all: (...parameters) => alone(name, () => statement.all(...parameters)),
+        iterate: (...parameters) => alone(name, () => statement.iterate(...parameters)),
+      };
+    },
+    exec: (sql) => alone(sql, () => void database.exec(sql)),
+    transaction: (work) => alone("transaction", () => database.transaction(work).immediate()),
+    backup: () => Promise.reject(new Error("a simulated database is not copied")),
+    close() {
+      onClose();
+      if (power.isOn()) database.close();
+    },
+  };
+}
