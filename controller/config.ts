@@ -29,6 +29,8 @@ const settingsSchema = z.object({
   /** Probability that a healthy release rolls back on one device, and in one rollout. */
   alphaDevice: z.number().positive().max(0.1).default(0.001),
   alphaRollout: z.number().positive().max(0.5).default(0.01),
+  /** How many people beside the one who starts it have to approve a rollout. */
+  rolloutApprovals: z.int().min(0).max(16).default(0),
   /** Bytes of artifact blocks that leave the controller per second, all devices together. */
   transferBytesPerSecond: z.int().min(65_536).default(50_000_000),
   /** Version of the installed onnxruntime: what variants are proved with. */

@@ -32,6 +32,7 @@ const kinds: { readonly [Name in SettingName]: Kind } = {
   claimTtlMs: "number",
   alphaDevice: "number",
   alphaRollout: "number",
+  rolloutApprovals: "number",
   transferBytesPerSecond: "number",
   jobTimeoutMs: "number",
   jobMemoryBytesMax: "number",

@@ -148,7 +148,10 @@ function pauseRollouts({ openSqlite, clock }: BackupPorts, databasePath: string)
   try {
     return sqlite.transaction(() => {
       const { changes } = sqlite
-        .prepare(`update rollouts set status = 'paused', reason = ? where status = 'running'`)
+        .prepare(
+          `update rollouts set status = 'paused', reason = ?
+           where status in ('running', 'awaiting-promotion')`,
+        )
         .run(reason);
       sqlite
         .prepare(

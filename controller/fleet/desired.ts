@@ -9,17 +9,21 @@ import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 
+/** Values of one statement; SQLite limits them. */
+const idsMax = 1_000;
+
 /** Call in the transaction that changes what a device should do. */
 export async function raiseDesiredRevision(
   trx: Database,
   devices: readonly string[],
 ): Promise<void> {
-  if (devices.length === 0) return;
-  await trx
-    .updateTable("devices")
-    .set((eb) => ({ desiredRevision: eb("desiredRevision", "+", 1) }))
-    .where("id", "in", [...devices])
-    .execute();
+  for (let at = 0; at < devices.length; at += idsMax) {
+    await trx
+      .updateTable("devices")
+      .set((eb) => ({ desiredRevision: eb("desiredRevision", "+", 1) }))
+      .where("id", "in", devices.slice(at, at + idsMax))
+      .execute();
+  }
 }
 
 export async function desiredOf(

@@ -19,13 +19,14 @@ export async function ensureAdminToken(ctx: ControllerContext): Promise<void> {
   });
 }
 
-/** Errors: `unauthorized`. */
+/** Name of the token that a request carries. Errors: `unauthorized`. */
 export async function authorize(
   ctx: ControllerContext,
   authorization: string | undefined,
-): Promise<void> {
+): Promise<string> {
   const token = /^Bearer (\S+)$/i.exec(authorization ?? "")?.[1];
   // Tokens are 256 random bits, so looking their hash up tells nothing by its time.
-  if (token !== undefined && (await findToken(ctx.db, hashText(token))) !== undefined) return;
+  const name = token === undefined ? undefined : await findToken(ctx.db, hashText(token));
+  if (name !== undefined) return name;
   throw new FleetError("unauthorized", "this needs a valid bearer token");
 }

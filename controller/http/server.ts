@@ -9,10 +9,12 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { type RouteName, routes } from "../../shared/api/registry.ts";
 import { type AnyRoute, type RequestOf, rawBody } from "../../shared/api/route.ts";
+import { assert } from "../../shared/assert.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import { authorize, ensureAdminToken } from "./auth.ts";
 import { sendError } from "./errors.ts";
+import type { Caller } from "./handlers/handler.ts";
 import { handlers } from "./handlers/registry.ts";
 import { fastifySchema, openapiOptions, openapiPath } from "./openapi.ts";
 import type { Services } from "./services.ts";
@@ -53,14 +55,17 @@ export const startHttp: StartHttp = async (services, listen) => {
   server.setNotFoundHandler(({ method, url }, reply) =>
     sendError(ctx.log, reply, new FleetError("not-found", `there is no ${method} ${url}`)),
   );
+  const callers: Callers = new WeakMap();
   server.addHook("onRequest", async (request) => {
-    if (request.url !== openapiPath) await authorize(ctx, request.headers.authorization);
+    if (request.url === openapiPath) return;
+    callers.set(request, { name: await authorize(ctx, request.headers.authorization) });
   });
   server.addContentTypeParser("application/octet-stream", (_request, payload, done) =>
     done(null, payload),
   );
   await server.register(swagger, openapiOptions);
-  for (const name of Object.keys(routes) as RouteName[]) addRoute(server, services, name);
+  for (const name of Object.keys(routes) as RouteName[])
+    addRoute(server, { services, callers }, name);
   server.get(openapiPath, { schema: { hide: true } as object }, async (_request, reply) =>
     reply.type("application/json").send(JSON.stringify(server.swagger())),
   );
@@ -69,11 +74,19 @@ export const startHttp: StartHttp = async (services, listen) => {
   return { url, stop: () => server.close() };
 };
 
-function addRoute(server: FastifyInstance, services: Services, name: RouteName): void {
+/** Who sent each request; filled before any handler runs. */
+type Callers = WeakMap<FastifyRequest, Caller>;
+
+function addRoute(
+  server: FastifyInstance,
+  { services, callers }: { services: Services; callers: Callers },
+  name: RouteName,
+): void {
   const route: AnyRoute = routes[name];
   const handle = handlers[name] as (
     services: Services,
     request: RequestOf<AnyRoute>,
+    caller: Caller,
   ) => Promise<unknown>;
   server.route({
     method: route.method,
@@ -87,8 +100,13 @@ function addRoute(server: FastifyInstance, services: Services, name: RouteName):
       // No body is the same as an empty one where all fields may be left out.
       request.body ??= {};
     },
-    handler: async (request, reply) =>
-      reply.status(route.status).send(await handle(services, partsOf(route, request))),
+    handler: async (request, reply) => {
+      const caller = callers.get(request);
+      assert(caller !== undefined, "no handler runs before its caller is known");
+      return reply
+        .status(route.status)
+        .send(await handle(services, partsOf(route, request), caller));
+    },
   });
 }
 

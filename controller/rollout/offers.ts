@@ -1,34 +1,31 @@
 /**
- * What a stage offers to devices and what a stop takes back: rows of one transaction, sent by the caller
- * afterwards.
+ * Turns selected devices into attempts, as many as the stage allows at a time, and takes back what a stop
+ * no longer wants: rows of one transaction, sent by the caller afterwards.
  *
- * Invariant: a bundle that devices of this rollout rolled back and none committed is offered to nobody
- * else, also where the rollout as a whole goes on for other classes.
+ * Invariants: a device is offered something only while it is connected, so nobody who is away holds a
+ * place or is blamed; a bundle that devices of this rollout rolled back and none committed is offered to
+ * nobody else; of several rollouts of a model the newest that offered something has the device.
  */
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import type { ControllerContext } from "../context.ts";
-import type { DeviceClass } from "../fleet/classes.ts";
 import { raiseDesiredRevision } from "../fleet/desired.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
-import type { RolloutTable } from "../storage/schema.ts";
+import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
+import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
+import { drawReleaseCounter } from "./counter.ts";
 import type { RolloutState } from "./machine.ts";
+import { takenByNewer } from "./members.ts";
+import { type OfferLoad, rateWindowMs, roomIn, withOffers } from "./pacing.ts";
+import { unprovenBundles } from "./proven.ts";
 import { signRelease } from "./release.ts";
-import { type Selectable, selectDevices } from "./selection.ts";
 
 /** Limit of `nameSchema`, which the id of an attempt has to keep. */
 const attemptIdCharsMax = 64;
 const hashChars = 16;
 
-interface Reachable extends Selectable {
-  readonly classRule: DeviceClass;
-  readonly bundleSha256: string;
-  readonly recipe: string;
-  readonly choiceEmulated: boolean;
-}
-
-/** Creates an attempt for each device that the current stage adds; answers whom to tell. */
-export async function offerStage(
+/** Offers to connected members while there is room; answers whom to tell. */
+export async function offerPending(
   ctx: ControllerContext,
   trx: Database,
   rollout: RolloutTable,
@@ -36,89 +33,155 @@ export async function offerStage(
 ): Promise<string[]> {
   const stage = state.stages[state.stage];
   if (stage === undefined) return [];
-  const reachable = await reachableDevices(ctx, trx, rollout);
-  const taken = await trx
-    .selectFrom("attempts")
-    .select(["device", "bundleSha256", "outcome"])
-    .where("rollout", "=", rollout.id)
-    .execute();
-  const before = new Set(taken.map(({ device }) => device));
-  const unproven = unprovenBundles(taken);
-  const rest = reachable.filter(({ id }) => !before.has(id));
-  const selected = selectDevices(stage.select, rest, reachable.length);
-  const held = selected.filter(({ bundleSha256 }) => unproven.has(bundleSha256));
-  const offered = selected.filter(({ bundleSha256 }) => !unproven.has(bundleSha256));
-  const last = state.stage === state.stages.length - 1;
-  for (const device of offered) {
-    await addAttempt(ctx, trx, { rollout, state, device, arm: last ? "fleet" : "canary" });
+  const regions = await pendingRegions(ctx, trx, rollout.id);
+  if (regions.length === 0) return [];
+  let load = await loadOf(ctx, trx, rollout.id, stage.deadlineMs);
+  const devices: string[] = [];
+  for (const region of regions) {
+    for (;;) {
+      const room = roomIn(region, stage, load);
+      const members = room === 0 ? [] : await nextMembers(ctx, trx, { rollout, region, room });
+      if (members.length === 0) break;
+      const offered = await offerTo(ctx, trx, { rollout, state, members });
+      load = withOffers(load, region, offered.length);
+      devices.push(...offered);
+    }
   }
-  if (held.length > 0) await recordHeld(ctx, trx, { rollout: rollout.id, stage: stage.name, held });
-  const devices = offered.map(({ id }) => id);
   await raiseDesiredRevision(trx, devices);
   return devices;
 }
 
-function unprovenBundles(
-  taken: readonly { bundleSha256: string; outcome: string | null }[],
-): Set<string> {
-  const bundlesThat = (wanted: string) =>
-    taken.filter(({ outcome }) => outcome === wanted).map(({ bundleSha256 }) => bundleSha256);
-  const committed = new Set(bundlesThat("committed"));
-  return new Set(bundlesThat("rolled-back").filter((bundle) => !committed.has(bundle)));
+/** Members that wait for an offer, are connected and due. */
+function dueMembers(ctx: ControllerContext, trx: Database, rollout: string) {
+  return trx
+    .selectFrom("rolloutMembers")
+    .innerJoin("devices", "devices.id", "rolloutMembers.device")
+    .where("rolloutMembers.rollout", "=", rollout)
+    .where("rolloutMembers.status", "=", "pending")
+    .where("rolloutMembers.notBeforeMs", "<=", ctx.clock.wallMs())
+    .where("devices.online", "=", 1);
 }
 
-async function recordHeld(
+async function pendingRegions(
   ctx: ControllerContext,
   trx: Database,
-  { rollout, stage, held }: { rollout: string; stage: string; held: readonly Reachable[] },
-): Promise<void> {
-  const classes = [...new Set(held.map(({ deviceClass }) => deviceClass))].sort();
-  await recordEvent(trx, {
-    atMs: ctx.clock.wallMs(),
-    kind: "rollout-held",
-    subject: rollout,
-    message: `stage "${stage}" left out ${held.length} devices of ${classes.join(", ")}: their variant was rolled back and never committed`,
-    data: { devices: held.map(({ id }) => id) },
-  });
+  rollout: string,
+): Promise<string[]> {
+  const rows = await dueMembers(ctx, trx, rollout)
+    .select("rolloutMembers.region")
+    .distinct()
+    .execute();
+  return rows.map(({ region }) => region).sort();
 }
 
-/** Active devices whose class exists and chose a variant of this version. */
-async function reachableDevices(
+async function nextMembers(
   ctx: ControllerContext,
   trx: Database,
-  rollout: RolloutTable,
-): Promise<Reachable[]> {
-  const rows = await trx
-    .selectFrom("devices")
-    .innerJoin("choices", "choices.deviceClass", "devices.deviceClass")
-    .select([
-      "devices.id",
-      "devices.region",
-      "choices.deviceClass",
-      "choices.bundleSha256",
-      "choices.recipe",
-      "choices.emulated",
-    ])
-    .where("choices.model", "=", rollout.model)
-    .where("choices.version", "=", rollout.version)
-    .where("choices.bundleSha256", "is not", null)
+  { rollout, region, room }: { rollout: RolloutTable; region: string; room: number },
+): Promise<RolloutMemberTable[]> {
+  return dueMembers(ctx, trx, rollout.id)
+    .selectAll("rolloutMembers")
+    .where("rolloutMembers.region", "=", region)
+    .orderBy("rolloutMembers.stage")
+    .orderBy("rolloutMembers.place")
+    .limit(room)
+    .execute();
+}
+
+async function loadOf(
+  ctx: ControllerContext,
+  trx: Database,
+  rollout: string,
+  deadlineMs: number,
+): Promise<OfferLoad> {
+  const nowMs = ctx.clock.wallMs();
+  const open = await trx
+    .selectFrom("attempts")
+    .innerJoin("devices", "devices.id", "attempts.device")
+    .select(["devices.region", (eb) => eb.fn.countAll<number>().as("count")])
+    .where("attempts.rollout", "=", rollout)
+    .where("attempts.outcome", "is", null)
+    .where("attempts.status", "=", "offered")
+    .where("attempts.createdAtMs", ">", nowMs - deadlineMs)
     .where("devices.standing", "=", "active")
+    .groupBy("devices.region")
     .execute();
-  const measured = await trx
-    .selectFrom("measurements")
-    .select("device")
-    .where("model", "=", rollout.model)
-    .where("version", "=", rollout.version)
+  const lately = await trx
+    .selectFrom("attempts")
+    .select((eb) => eb.fn.countAll<number>().as("count"))
+    .where("rollout", "=", rollout)
+    .where("createdAtMs", ">", nowMs - rateWindowMs)
+    .executeTakeFirstOrThrow();
+  return {
+    openByRegion: new Map(open.map(({ region, count }) => [region, count])),
+    offeredLately: lately.count,
+  };
+}
+
+/** Every member leaves `pending`: offered, held, taken by a newer rollout, or gone. */
+async function offerTo(
+  ctx: ControllerContext,
+  trx: Database,
+  options: { rollout: RolloutTable; state: RolloutState; members: readonly RolloutMemberTable[] },
+): Promise<string[]> {
+  const { rollout, state, members } = options;
+  const ids = members.map(({ device }) => device);
+  const found = new Map((await candidatesOf(ctx, trx, rollout, ids)).map((one) => [one.id, one]));
+  const taken = await takenByNewer(trx, rollout, ids);
+  const unproven = await unprovenBundles(trx, rollout.id);
+  const counters = await highestCounters(trx, rollout.model, ids);
+  const offered: string[] = [];
+  for (const member of members) {
+    const device = found.get(member.device);
+    const status = fate(member.device, { device, taken, unproven });
+    if (status === "offered" && device !== undefined) {
+      const highest = counters.get(device.id) ?? 0;
+      await addAttempt(ctx, trx, { rollout, state, member, device, highest });
+      offered.push(device.id);
+    }
+    await setStatus(trx, member, status, device?.deviceClass ?? member.deviceClass);
+  }
+  await overtakeOlder(ctx, trx, rollout, offered);
+  return offered;
+}
+
+function fate(
+  id: string,
+  known: { device: Candidate | undefined; taken: Set<string>; unproven: Set<string> },
+): "offered" | "held" | "taken" | "gone" {
+  if (known.taken.has(id)) return "taken";
+  if (known.device === undefined) return "gone";
+  return known.unproven.has(known.device.bundleSha256) ? "held" : "offered";
+}
+
+async function setStatus(
+  trx: Database,
+  { rollout, device }: RolloutMemberTable,
+  status: string,
+  deviceClass: string,
+): Promise<void> {
+  await trx
+    .updateTable("rolloutMembers")
+    .set({ status, deviceClass })
+    .where("rollout", "=", rollout)
+    .where("device", "=", device)
     .execute();
-  const first = new Set(measured.map(({ device }) => device));
-  const rules = new Map(ctx.fleet.classes.map((rule) => [rule.name, rule]));
-  return rows.flatMap(({ id, region, deviceClass, bundleSha256, recipe, emulated }) => {
-    const classRule = rules.get(deviceClass);
-    if (classRule === undefined || bundleSha256 === null || recipe === null) return [];
-    const measured = first.has(id);
-    const choiceEmulated = emulated === 1;
-    return { id, region, deviceClass, measured, classRule, bundleSha256, recipe, choiceEmulated };
-  });
+}
+
+/** Highest counter that we ever signed for each device: the next one has to be above it. */
+async function highestCounters(
+  trx: Database,
+  model: string,
+  devices: readonly string[],
+): Promise<Map<string, number>> {
+  const rows = await trx
+    .selectFrom("attempts")
+    .select(["device", (eb) => eb.fn.max("releaseCounter").as("highest")])
+    .where("model", "=", model)
+    .where("device", "in", [...devices])
+    .groupBy("device")
+    .execute();
+  return new Map(rows.map(({ device, highest }) => [device, highest]));
 }
 
 async function addAttempt(
@@ -127,33 +190,41 @@ async function addAttempt(
   options: {
     rollout: RolloutTable;
     state: RolloutState;
-    device: Reachable;
-    arm: "canary" | "fleet";
+    member: RolloutMemberTable;
+    device: Candidate;
+    highest: number;
   },
 ): Promise<void> {
-  const { rollout, state, device, arm } = options;
+  const { rollout, state, member, device, highest } = options;
+  const isFresh = rollout.releaseCounter > highest;
+  const releaseCounter = isFresh
+    ? rollout.releaseCounter
+    : await drawReleaseCounter(trx, rollout.model);
   const manifest = await signRelease(ctx, trx, {
     device: device.id,
     deviceClass: device.classRule,
     purpose: "release",
-    releaseCounter: state.releaseCounter,
+    releaseCounter,
     bundleSha256: device.bundleSha256,
     choiceEmulated: device.choiceEmulated,
+    returns: rollout.kind === "rollback",
   });
-  const id = attemptId(rollout.id, device.id);
+  const id = attemptId(rollout.id, device.id, member.retry);
+  const isLast = member.stage === state.stages.length - 1;
   await trx
     .insertInto("attempts")
     .values({
       id,
       rollout: rollout.id,
       device: device.id,
+      retry: member.retry,
       model: rollout.model,
-      version: rollout.version,
+      version: device.version,
       recipe: device.recipe,
-      stage: state.stage,
-      arm,
+      stage: member.stage,
+      arm: isLast ? "fleet" : "canary",
       bundleSha256: device.bundleSha256,
-      releaseCounter: state.releaseCounter,
+      releaseCounter,
       manifestJson: JSON.stringify(manifest),
       status: "offered",
       outcome: null,
@@ -173,23 +244,92 @@ async function addAttempt(
 }
 
 /** Readable where it fits; a long device name is cut and told apart by its hash. */
-function attemptId(rollout: string, device: string): string {
-  const id = `a-${rollout.slice(2)}-${device}`;
+function attemptId(rollout: string, device: string, retry: number): string {
+  const id = `a-${rollout.slice(2)}${retry === 0 ? "" : `.${retry}`}-${device}`;
   if (id.length <= attemptIdCharsMax) return id;
   const hash = sha256Hex(new TextEncoder().encode(device)).slice(0, hashChars);
   return `${id.slice(0, attemptIdCharsMax - hashChars - 1)}-${hash}`;
 }
 
-/** Open attempts are no longer wanted; devices that are trying them end as "superseded". */
-export async function withdrawOpen(trx: Database, rollout: string): Promise<string[]> {
+/** Older rollouts of the model lose the devices that this one has now offered something. */
+async function overtakeOlder(
+  ctx: ControllerContext,
+  trx: Database,
+  rollout: RolloutRef,
+  devices: readonly string[],
+): Promise<void> {
+  if (devices.length === 0) return;
+  const stale = await trx
+    .selectFrom("attempts")
+    .innerJoin("rollouts", "rollouts.id", "attempts.rollout")
+    .select(["attempts.id", "attempts.rollout", "attempts.device"])
+    .where("attempts.model", "=", rollout.model)
+    .where("attempts.device", "in", [...devices])
+    .where("attempts.outcome", "is", null)
+    .where("attempts.status", "=", "offered")
+    .where("rollouts.releaseCounter", "<", rollout.releaseCounter)
+    .execute();
+  await markWithdrawn(
+    trx,
+    stale.map(({ id }) => id),
+    `rollout ${rollout.id} is newer and has this device now`,
+  );
+  for (const older of new Set(stale.map((row) => row.rollout))) {
+    const lost = stale.filter((row) => row.rollout === older).map(({ device }) => device);
+    await trx
+      .updateTable("rolloutMembers")
+      .set({ status: "taken" })
+      .where("rollout", "=", older)
+      .where("device", "in", lost)
+      .execute();
+    await recordEvent(trx, {
+      atMs: ctx.clock.wallMs(),
+      kind: "rollout-overtaken",
+      subject: older,
+      message: `${lost.length} devices went to the newer rollout ${rollout.id}`,
+      data: { devices: lost },
+    });
+  }
+}
+
+async function markWithdrawn(trx: Database, ids: readonly string[], why: string): Promise<void> {
+  if (ids.length === 0) return;
+  await trx
+    .updateTable("attempts")
+    .set({ status: "withdrawn", why })
+    .where("id", "in", [...ids])
+    .execute();
+}
+
+/**
+ * Open attempts are no longer wanted. Devices that are trying them end as "superseded" and say so; those
+ * that never saw them have nothing to say, and the attempt stays "withdrawn".
+ */
+export async function withdrawOpen(trx: Database, rollout: string, why: string): Promise<string[]> {
   const open = await trx
     .selectFrom("attempts")
     .select(["id", "device"])
     .where("rollout", "=", rollout)
     .where("outcome", "is", null)
+    .where("status", "=", "offered")
     .execute();
-  const ids = open.map(({ id }) => id);
-  if (ids.length > 0) await trx.deleteFrom("desiredModels").where("attempt", "in", ids).execute();
+  await trx
+    .deleteFrom("desiredModels")
+    .where("attempt", "in", (query) =>
+      query
+        .selectFrom("attempts")
+        .select("id")
+        .where("rollout", "=", rollout)
+        .where("outcome", "is", null),
+    )
+    .execute();
+  await trx
+    .updateTable("attempts")
+    .set({ status: "withdrawn", why })
+    .where("rollout", "=", rollout)
+    .where("outcome", "is", null)
+    .where("status", "=", "offered")
+    .execute();
   const devices = open.map(({ device }) => device);
   await raiseDesiredRevision(trx, devices);
   return devices;

@@ -6,9 +6,11 @@
 import { z } from "zod";
 import { sha256Schema } from "../../shared/artifact/hash.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
+import { publishDesired } from "../fleet/desired.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { recordEvent } from "../storage/events/repository.ts";
-import { advanceRollout } from "./service.ts";
+import { followOutcome } from "./retry.ts";
+import { advanceRollout, deviceAppeared } from "./service.ts";
 
 type Outcome = PayloadOf<"attempt-outcome">;
 
@@ -26,7 +28,7 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
   const nowMs = ctx.clock.wallMs();
   const attempt = await trx
     .selectFrom("attempts")
-    .select("manifestJson")
+    .select(["rollout", "device", "stage", "retry", "status", "manifestJson"])
     .where("id", "=", payload.attempt)
     .where("device", "=", device)
     .executeTakeFirst();
@@ -63,7 +65,13 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
       gates: payload.gates,
     },
   });
-  return () => advanceRollout(ctx, updated.rollout);
+  const withdrawn = attempt.status === "withdrawn";
+  await followOutcome(ctx, trx, { ...attempt, withdrawn }, { outcome, code });
+  return async () => {
+    await advanceRollout(ctx, updated.rollout);
+    // It went on with what was taken back meanwhile: a rollback may have to reach it too.
+    if (withdrawn) await publishDesired(ctx, await deviceAppeared(ctx, device));
+  };
 };
 
 /** What the payload proves: a commit counts when the ordered bundle is what is served. */

@@ -12,6 +12,9 @@ import type { Database } from "../storage/database.ts";
 const agentMin = "0.1.0";
 /** Reference §3.7: a device rolls back on latency only above this ratio. */
 const latencyRatioMax = 1.1;
+/** Largest ratio that a manifest may hold, and an error probability at which no test ever rejects. */
+const latencyRatioAny = 100;
+const alphaNever = 1e-300;
 /** Reference §2.1, gate 0. */
 export const parityFlipFractionMax = 0.005;
 
@@ -22,6 +25,8 @@ export interface ReleaseTarget {
   readonly releaseCounter: number;
   readonly bundleSha256: string;
   readonly choiceEmulated: boolean;
+  /** It ran on the device before and comes back: what it replaces is no measure for it. */
+  readonly returns?: boolean;
 }
 
 /** Errors: `not-found`, `artifact-missing`. */
@@ -46,7 +51,6 @@ export async function signRelease(
   const bytes = await ctx.blobs.read(target.bundleSha256, { maxBytes: bundleDescriptorBytesMax });
   const bundle = decodeBundle(bytes, target.bundleSha256);
   const golden = await goldenProof(ctx, trx, { ...target, poolSha256: variant.poolSha256 });
-  const { budget } = target.deviceClass;
   const nowMs = ctx.clock.wallMs();
   assert(variant.opset !== null, "a ready variant has an opset");
   return signManifest(
@@ -67,20 +71,37 @@ export async function signRelease(
       deviceClass: target.deviceClass.name,
       choiceEmulated: target.choiceEmulated,
       golden,
-      gates: {
-        metricFloor: budget.metricFloor,
-        latencyRatioMax,
-        latencyMsMax: budget.latencyMsMax ?? null,
-        ramPeakBytesMax: budget.ramPeakBytesMax ?? null,
-        parityFlipFractionMax,
-        alphaDevice: ctx.config.alphaDevice,
-      },
+      gates: gatesOf(target, ctx.config.alphaDevice),
       agentMin,
       issuedAtMs: nowMs,
       expiresAtMs: nowMs + ctx.config.manifestTtlMs,
     },
     ctx.signingKey,
   );
+}
+
+/** What a device ran before comes back when it loads and answers: no comparison may keep it away. */
+function gatesOf(
+  { deviceClass: { budget }, returns }: ReleaseTarget,
+  alphaDevice: number,
+): Manifest["gates"] {
+  const unlimited = {
+    metricFloor: 0,
+    latencyRatioMax: latencyRatioAny,
+    latencyMsMax: null,
+    ramPeakBytesMax: null,
+    parityFlipFractionMax,
+    alphaDevice: alphaNever,
+  };
+  if (returns === true) return unlimited;
+  return {
+    ...unlimited,
+    metricFloor: budget.metricFloor,
+    latencyRatioMax,
+    latencyMsMax: budget.latencyMsMax ?? null,
+    ramPeakBytesMax: budget.ramPeakBytesMax ?? null,
+    alphaDevice,
+  };
 }
 
 /** Variants are proved with one runtime; a new minor version has to be proved again. */

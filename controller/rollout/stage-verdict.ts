@@ -1,53 +1,171 @@
 /**
- * Whether a stage may go on, from what its attempts came to; pure.
+ * What follows from what the attempts of a rollout came to; pure.
  *
- * A healthy release rolls back on one device with probability at most alphaDevice, so k rollbacks in
- * n decided attempts stop the rollout when P(Bin(n, alphaDevice) ≥ k) ≤ alphaRollout.
+ * A healthy release rolls back on one device with probability at most alphaDevice, so k rollbacks in n
+ * decided attempts of a stage stop the rollout when P(Bin(n, alphaDevice) ≥ k) is at most half of
+ * alphaRollout. The other half is for devices that took the offer and fell silent: they count as harmed
+ * (otherwise a release that kills the machine looks perfect) and stop it when P(Bin(n, harmedFractionMax)
+ * ≥ harmed) is as small.
+ *
+ * Invariants: stages that are over still count, so a canary that rolls back late stops the rollout; no
+ * stage waits for ever, since every device that holds it is past its deadline at some time.
  */
 import { binomialUpperTail } from "../../shared/statistics/binomial.ts";
 
+/** Devices of one stage by what is known of them. */
 export interface StageCount {
+  /** Offered, undecided, inside the deadline. */
   readonly open: number;
+  /** Past the deadline without a word. */
+  readonly silent: number;
+  /** Past the deadline, but the device said that it waits for its window or a hold. */
+  readonly waiting: number;
   readonly committed: number;
   /** Rolled back by the device's own trial. */
   readonly rolledBack: number;
   /** Failed, refused or superseded: says nothing about the model. */
   readonly other: number;
+  /** Online and to be offered when there is room. */
+  readonly pending: number;
+  /** Never offered: not connected. */
+  readonly away: number;
+  /** Left out, as their variant was rolled back and never committed. */
+  readonly held: number;
+  /** Went to a newer rollout of the model. */
+  readonly taken: number;
 }
 
-export interface StageRules {
+export interface StageEvidence {
+  /** Every stage that has begun; the current one is the last. */
+  readonly counts: readonly StageCount[];
+  readonly isLast: boolean;
+  /** Since the current stage began. */
+  readonly ageMs: number;
+  /** Since its last commit; null before the first. */
+  readonly settledMs: number | null;
+  readonly deadlineMs: number;
+  readonly soakMs: number;
   readonly alphaDevice: number;
   readonly alphaRollout: number;
-  /** After this long, devices that did not decide no longer hold the stage. */
-  readonly deadlineMs: number;
 }
 
 export type StageVerdict =
   | { readonly kind: "waiting" }
-  | { readonly kind: "passed"; readonly why: string }
-  | { readonly kind: "failed"; readonly why: string };
+  | {
+      readonly kind: "passed" | "failed" | "inconclusive" | "overtaken";
+      readonly why: string;
+    };
 
-export function stageVerdict(count: StageCount, ageMs: number, rules: StageRules): StageVerdict {
-  const judged = count.committed + count.rolledBack;
+/** Reference §2.2.6: share of harmed devices that a fleet must stay below. */
+export const harmedFractionMax = 0.05;
+
+export const noDevices: StageCount = {
+  open: 0,
+  silent: 0,
+  waiting: 0,
+  committed: 0,
+  rolledBack: 0,
+  other: 0,
+  pending: 0,
+  away: 0,
+  held: 0,
+  taken: 0,
+};
+
+export function stageVerdict(evidence: StageEvidence): StageVerdict {
+  for (const count of evidence.counts) {
+    const why = harm(count, evidence);
+    if (why !== undefined) return { kind: "failed", why };
+  }
+  const count = evidence.counts.at(-1) ?? noDevices;
+  const late = evidence.ageMs >= evidence.deadlineMs;
+  if (count.open > 0 || count.pending > 0) return { kind: "waiting" };
+  if (count.away > 0 && !late) return { kind: "waiting" };
+  if (count.committed === 0) return withoutCommit(count, evidence);
+  if ((evidence.settledMs ?? 0) < evidence.soakMs) return { kind: "waiting" };
+  return afterCommits(count);
+}
+
+/** Why the release looks worse than a healthy one, if it does. */
+function harm(count: StageCount, rules: StageEvidence): string | undefined {
+  const decided = count.committed + count.rolledBack;
+  const limit = rules.alphaRollout / 2;
   if (count.rolledBack > 0) {
-    const p = binomialUpperTail(count.rolledBack, judged, rules.alphaDevice);
-    if (p <= rules.alphaRollout) {
-      return {
-        kind: "failed",
-        why: `${count.rolledBack} of ${judged} devices rolled back by themselves; a healthy release does so with probability ${p.toExponential(1)} (limit ${rules.alphaRollout})`,
-      };
+    const p = binomialUpperTail(count.rolledBack, decided, rules.alphaDevice);
+    if (p <= limit) {
+      return `${count.rolledBack} of ${decided} devices rolled back by themselves; a healthy release does so with probability ${p.toExponential(1)} (limit ${limit})`;
     }
   }
-  const late = ageMs >= rules.deadlineMs;
-  if (count.open > 0 && !late) return { kind: "waiting" };
-  if (count.committed === 0 && count.open + count.other > 0 && !late) {
-    return {
-      kind: "failed",
-      why: `no device of the stage could be judged (${count.other} failed)`,
-    };
+  if (count.silent === 0) return undefined;
+  const judged = decided + count.silent;
+  const harmed = count.rolledBack + count.silent;
+  const p = binomialUpperTail(harmed, judged, harmedFractionMax);
+  if (p > limit) return undefined;
+  return `${harmed} of ${judged} devices rolled back or fell silent; with ${percent(harmedFractionMax)} harmed that has probability ${p.toExponential(1)} (limit ${limit})`;
+}
+
+function withoutCommit(count: StageCount, evidence: StageEvidence): StageVerdict {
+  const tried = count.silent + count.rolledBack + count.other;
+  if (tried > 0) {
+    const why = `no device of the stage committed (${parts(count)})`;
+    return { kind: "failed", why };
   }
-  if (count.committed === 0 && late) {
-    return { kind: "failed", why: `no device of the stage committed before its deadline` };
+  if (count.waiting > 0) {
+    const why = `${count.waiting} devices wait for their window or a hold and none committed yet`;
+    return { kind: "inconclusive", why };
   }
-  return { kind: "passed", why: `${count.committed} of ${judged + count.open} devices committed` };
+  if (count.away > 0) {
+    // Later stages rest on the canaries before them; a first stage rests on nothing.
+    if (evidence.counts.length > 1) return passed(`nobody was there (${parts(count)})`);
+    return { kind: "failed", why: `no device of the stage was there before its deadline` };
+  }
+  if (count.held > 0) {
+    const why = `all devices of the stage were left out (${parts(count)})`;
+    return evidence.isLast ? { kind: "failed", why } : passed(why);
+  }
+  if (count.taken > 0) {
+    return { kind: "overtaken", why: `all ${count.taken} devices went to a newer rollout` };
+  }
+  return passed("no device was left for this stage");
+}
+
+function afterCommits(count: StageCount): StageVerdict {
+  const judged = count.committed + count.rolledBack + count.silent;
+  const why = `${count.committed} of ${judged + count.waiting} devices committed`;
+  const rest = parts({ ...count, committed: 0 });
+  const whole = rest === "" ? why : `${why} (${rest})`;
+  if (count.silent / judged > harmedFractionMax) {
+    const kind = "inconclusive";
+    return { kind, why: `${whole}; more than ${percent(harmedFractionMax)} fell silent` };
+  }
+  return passed(whole);
+}
+
+function passed(why: string): StageVerdict {
+  return { kind: "passed", why };
+}
+
+const names: readonly (readonly [keyof StageCount, string])[] = [
+  ["committed", "committed"],
+  ["rolledBack", "rolled back"],
+  ["silent", "silent"],
+  ["waiting", "waiting for their window"],
+  ["other", "failed"],
+  ["open", "under way"],
+  ["pending", "to be offered"],
+  ["away", "away"],
+  ["held", "left out"],
+  ["taken", "taken by a newer rollout"],
+];
+
+/** "3 committed, 1 away": what is not zero, in words. */
+function parts(count: StageCount): string {
+  return names
+    .filter(([name]) => count[name] > 0)
+    .map(([name, word]) => `${count[name]} ${word}`)
+    .join(", ");
+}
+
+function percent(fraction: number): string {
+  return `${Math.round(fraction * 100)} %`;
 }

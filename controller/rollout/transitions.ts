@@ -3,15 +3,37 @@
  * never changed. Effects are rows in the same transaction, performed after it.
  */
 
-export type RolloutStatus = "running" | "paused" | "stopped" | "completed" | "aborted";
+export const rolloutStatuses = [
+  "awaiting-approval",
+  "running",
+  "paused",
+  "awaiting-promotion",
+  "stopped",
+  "completed",
+  "aborted",
+  "superseded",
+  "rolled-back",
+] as const;
+export type RolloutStatus = (typeof rolloutStatuses)[number];
+
 export type RolloutEvent =
+  | "approved"
+  | "continued"
   | "stage-passed"
   | "last-stage-passed"
+  | "stage-ready"
+  | "stage-inconclusive"
   | "stage-failed"
+  | "promoted"
+  | "last-stage-promoted"
+  | "overtaken"
   | "pause"
   | "resume"
-  | "abort";
-export type RolloutEffect = "offer-next-stage" | "withdraw-open";
+  | "abort"
+  | "roll-back";
+
+/** `first-stage` and `next-stage` select and offer, `offer` goes on with what is selected. */
+export type RolloutEffect = "first-stage" | "next-stage" | "offer" | "withdraw-open";
 
 export interface Transition {
   readonly from: RolloutStatus;
@@ -20,14 +42,61 @@ export interface Transition {
   readonly effects: readonly RolloutEffect[];
 }
 
+const row = (
+  from: RolloutStatus,
+  on: RolloutEvent,
+  to: RolloutStatus,
+  ...effects: RolloutEffect[]
+): Transition => ({ from, on, to, effects });
+
 export const transitions: readonly Transition[] = [
-  { from: "running", on: "stage-passed", to: "running", effects: ["offer-next-stage"] },
-  { from: "running", on: "last-stage-passed", to: "completed", effects: [] },
-  { from: "running", on: "stage-failed", to: "stopped", effects: ["withdraw-open"] },
-  // What is under way on devices goes on while paused; only no further stage begins.
-  { from: "running", on: "pause", to: "paused", effects: [] },
-  { from: "paused", on: "resume", to: "running", effects: [] },
-  { from: "paused", on: "stage-failed", to: "stopped", effects: ["withdraw-open"] },
-  { from: "running", on: "abort", to: "aborted", effects: ["withdraw-open"] },
-  { from: "paused", on: "abort", to: "aborted", effects: ["withdraw-open"] },
+  row("awaiting-approval", "approved", "running", "first-stage"),
+  row("awaiting-approval", "abort", "aborted"),
+
+  row("running", "continued", "running", "offer"),
+  row("running", "stage-passed", "running", "next-stage"),
+  row("running", "last-stage-passed", "completed"),
+  row("running", "stage-ready", "awaiting-promotion"),
+  row("running", "stage-inconclusive", "awaiting-promotion"),
+  row("running", "stage-failed", "stopped", "withdraw-open"),
+  row("running", "overtaken", "superseded", "withdraw-open"),
+  // What is under way on devices goes on while paused; nothing more is offered.
+  row("running", "pause", "paused"),
+  row("running", "abort", "aborted", "withdraw-open"),
+  row("running", "roll-back", "rolled-back", "withdraw-open"),
+
+  row("paused", "resume", "running", "offer"),
+  row("paused", "stage-failed", "stopped", "withdraw-open"),
+  row("paused", "overtaken", "superseded", "withdraw-open"),
+  row("paused", "abort", "aborted", "withdraw-open"),
+  row("paused", "roll-back", "rolled-back", "withdraw-open"),
+
+  // Members that come late are still offered; what they answer may settle the stage by itself.
+  row("awaiting-promotion", "continued", "awaiting-promotion", "offer"),
+  row("awaiting-promotion", "promoted", "running", "next-stage"),
+  row("awaiting-promotion", "last-stage-promoted", "completed"),
+  row("awaiting-promotion", "stage-passed", "running", "next-stage"),
+  row("awaiting-promotion", "last-stage-passed", "completed"),
+  row("awaiting-promotion", "stage-failed", "stopped", "withdraw-open"),
+  row("awaiting-promotion", "overtaken", "superseded", "withdraw-open"),
+  row("awaiting-promotion", "abort", "aborted", "withdraw-open"),
+  row("awaiting-promotion", "roll-back", "rolled-back", "withdraw-open"),
+
+  // A completed rollout is what new devices get, under the same rules.
+  row("completed", "continued", "completed", "offer"),
+  row("completed", "stage-failed", "stopped", "withdraw-open"),
+  row("completed", "roll-back", "rolled-back", "withdraw-open"),
+  row("stopped", "roll-back", "rolled-back"),
+  row("aborted", "roll-back", "rolled-back"),
+  row("superseded", "roll-back", "rolled-back"),
 ];
+
+/** Statuses in which a rollout has not ended. */
+export const liveStatuses: readonly RolloutStatus[] = transitions
+  .filter(({ on }) => on === "abort")
+  .map(({ from }) => from);
+
+/** Statuses in which offers go on. */
+export const offeringStatuses: readonly RolloutStatus[] = transitions
+  .filter(({ on }) => on === "continued")
+  .map(({ from }) => from);

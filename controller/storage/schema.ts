@@ -204,7 +204,13 @@ export interface RolloutTable {
   id: string;
   model: string;
   version: string;
-  /** running | paused | stopped | completed | aborted */
+  /** release | aa | rollback */
+  kind: string;
+  /** The rollout that a rollback takes back. */
+  restores: string | null;
+  /** Order of rollouts of one model: per device the higher one wins. */
+  releaseCounter: number;
+  /** A status of the rollout machine. */
   status: string;
   reason: string | null;
   /** State of the pure rollout machine. */
@@ -212,10 +218,28 @@ export interface RolloutTable {
   createdAtMs: number;
   updatedAtMs: number;
 }
+/** A device that a stage selected, before and after it was offered something. */
+export interface RolloutMemberTable {
+  rollout: string;
+  device: string;
+  stage: number;
+  /** Place in the seeded order of the stage. */
+  place: number;
+  /** Stratum at the time of selection. */
+  region: string;
+  deviceClass: string;
+  /** pending | offered | held | taken | gone */
+  status: string;
+  /** Number of the newest attempt; raised when it is tried again. */
+  retry: number;
+  notBeforeMs: number;
+}
 export interface AttemptTable {
   id: string;
   rollout: string;
   device: string;
+  /** 0 for the first attempt of a device in a rollout. */
+  retry: number;
   model: string;
   version: string;
   recipe: string;
@@ -224,7 +248,7 @@ export interface AttemptTable {
   bundleSha256: string;
   releaseCounter: number;
   manifestJson: string;
-  /** waiting | offered | decided */
+  /** offered | withdrawn (no longer wanted, nothing heard) | decided */
   status: string;
   outcome: string | null;
   code: string | null;
@@ -314,6 +338,7 @@ export interface ControllerTables {
   jobs: JobTable;
   releaseCounters: ReleaseCounterTable;
   rollouts: RolloutTable;
+  rolloutMembers: RolloutMemberTable;
   attempts: AttemptTable;
   desiredModels: DesiredModelTable;
   received: ReceivedTable;

@@ -59,7 +59,7 @@ export const attemptView = z.object({
   device: z.string(),
   stage: z.number(),
   arm: z.string(),
-  status: z.enum(["waiting", "offered", "decided"]),
+  status: z.enum(["offered", "withdrawn", "decided"]),
   outcome: z.string().nullable(),
   code: z.string().nullable(),
   why: z.string().nullable(),
@@ -71,7 +71,7 @@ export type AttemptView = z.infer<typeof attemptView>;
 
 export const rolloutView = z.object({
   id: z.string(),
-  status: z.enum(["running", "paused", "stopped", "completed", "aborted"]),
+  status: z.string(),
   reason: z.string().nullable(),
   attempts: z.array(attemptView),
 });

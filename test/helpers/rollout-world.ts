@@ -62,6 +62,7 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
       tenant: "main",
       alphaDevice: 0.001,
       alphaRollout: 0.01,
+      rolloutApprovals: 0,
       manifestTtlMs,
       telemetryWindowMs: 60_000,
     },

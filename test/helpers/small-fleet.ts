@@ -78,6 +78,7 @@ export async function offer(
         id: attempt,
         rollout: `r-${attempt}`,
         device,
+        retry: 0,
         model,
         version: "1",
         recipe: "fp32-clean",

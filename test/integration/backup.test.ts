@@ -55,9 +55,12 @@ beforeAll(async () => {
       id: "r-1",
       model: "tiny",
       version: "1",
+      kind: "release",
+      restores: null,
+      releaseCounter: 1,
       status: "running",
       reason: null,
-      stateJson: JSON.stringify({ stages, stage: 0, stageStartedAtMs: nowMs, releaseCounter: 1 }),
+      stateJson: JSON.stringify({ stages, stage: 0, stageStartedAtMs: nowMs }),
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
     })

@@ -1,16 +1,16 @@
 /** Rollouts. */
-import { InvalidArgumentError } from "commander";
+import { readFileSync } from "node:fs";
 import type { RolloutAnswer } from "../../../shared/api/routes/rollouts.ts";
-import { type Stage, stageSchema } from "../../../shared/api/stages.ts";
+import { type StageOrder, stageSchema } from "../../../shared/api/stages.ts";
 import { FleetError } from "../../../shared/errors.ts";
 import { action, type CommandGroup, clientOf, query } from "../command.ts";
-import { facts, progress, show, table, time } from "../output.ts";
+import { progress, show, table, time } from "../output.ts";
+import { describeRate, describeRollout } from "../rollout-text.ts";
+import { parseStage, stagesHelp } from "../stage-text.ts";
 
 /** How often a watched rollout is looked at, in ms. */
 const pollMs = 500;
-
-const stagesHelp =
-  "name=selector; may be repeated. Selectors: per-class:1, count:10, percent:25, regions:a,b, classes:a,b, devices:a,b, all";
+const exampleId = "r-0a1b2c3d4e";
 
 export const rolloutCommands: CommandGroup = {
   add(program, io) {
@@ -25,9 +25,10 @@ export const rolloutCommands: CommandGroup = {
       const answer = await clientOf(io, options).call("listRollouts");
       show(io, options, answer, ({ rollouts }) =>
         table(
-          ["rollout", "model", "version", "status", "stage", "started", "why"],
+          ["rollout", "kind", "model", "version", "status", "stage", "started", "why"],
           rollouts.map((each) => [
             each.id,
+            each.kind,
             each.model,
             each.version,
             each.status,
@@ -39,21 +40,22 @@ export const rolloutCommands: CommandGroup = {
         ),
       );
     });
-    query(rollout, "show <rollout>", "one rollout with every attempt", [
-      "rollout show r-0a1b2c3d4e5f",
-      "rollout show r-0a1b2c3d4e5f --json",
+    query(rollout, "show <rollout>", "one rollout: stages with their verdicts, every attempt", [
+      "rollout show r-0a1b2c3d4e",
+      "rollout show r-0a1b2c3d4e --json",
     ]).action(async (id: string, options) => {
       const answer = await clientOf(io, options).call("getRollout", { params: { rollout: id } });
-      show(io, options, answer, describe);
+      show(io, options, answer, describeRollout);
     });
     for (const [verb, name, summary] of [
       ["pause", "pauseRollout", "offer nothing more until it is resumed"],
       ["resume", "resumeRollout", "let a paused rollout go on"],
       ["abort", "abortRollout", "end a rollout; devices that committed keep what they run"],
+      ["promote", "promoteRollout", "let a stage that waits for a person pass"],
     ] as const) {
       action(rollout, `${verb} <rollout>`, summary, [
-        `rollout ${verb} r-0a1b2c3d4e5f`,
-        `rollout ${verb} r-0a1b2c3d4e5f --reason "asked by the night shift"`,
+        `rollout ${verb} r-0a1b2c3d4e`,
+        `rollout ${verb} r-0a1b2c3d4e --reason "asked by the night shift"`,
       ])
         .option("--reason <text>", "why, for the record")
         .action(async (id: string, options) => {
@@ -64,91 +66,162 @@ export const rolloutCommands: CommandGroup = {
           show(io, options, answer, ({ status }) => `${id} is ${status}.`);
         });
     }
+    addApprove(rollout, io);
+    addRollback(rollout, io);
+    addCalibration(rollout, io);
   },
 };
+
+function addApprove(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
+  action(
+    rollout,
+    "approve <rollout>",
+    "agree that a rollout which somebody else started may begin",
+    [`rollout approve ${exampleId}`, `rollout approve ${exampleId} --token-file bob.token`],
+  ).action(async (id: string, options) => {
+    const params = { rollout: id };
+    const answer = await clientOf(io, options).call("approveRollout", { params });
+    show(
+      io,
+      options,
+      answer,
+      ({ status, approvals, approvalsNeeded }) =>
+        `${id} is ${status}, approved by ${approvals.length} of ${approvalsNeeded}.`,
+    );
+  });
+}
+
+function addRollback(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
+  action(
+    rollout,
+    "rollback <rollout>",
+    "end a rollout and bring every device that committed it what it ran before",
+    [
+      `rollout rollback ${exampleId} --reason "complaints from the field"`,
+      `rollout rollback ${exampleId} --watch`,
+    ],
+  )
+    .option("--reason <text>", "why, for the record")
+    .option("--watch", "wait until every device is proven to serve the old bundle")
+    .action(async (id: string, options) => {
+      const client = clientOf(io, options);
+      const body = options.reason === undefined ? {} : { reason: options.reason };
+      let answer = await client.call("rollBackRollout", { params: { rollout: id }, body });
+      if (options.watch === true) answer = await watch(io, client, answer);
+      show(io, options, answer, describeRollout);
+      failUnlessCompleted(answer, options.watch === true);
+    });
+}
+
+function addCalibration(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
+  query(rollout, "calibration", "false rollbacks seen in A/A rollouts, beside what is promised", [
+    "rollout start digits 2 --aa --watch",
+    "rollout calibration",
+    "rollout calibration --json",
+  ]).action(async (options) => {
+    const answer = await clientOf(io, options).call("getCalibration");
+    show(io, options, answer, ({ devices, rollouts, each }) =>
+      [
+        `devices that rolled back:  ${describeRate(devices)}`,
+        `rollouts that stopped:     ${describeRate(rollouts)}`,
+        table(
+          ["rollout", "model", "version", "status", "started", "rolled back"],
+          each.map((one) => [
+            one.rollout,
+            one.model,
+            one.version,
+            one.status,
+            time(one.createdAtMs),
+            describeRate(one.devices),
+          ]),
+          "There was no A/A rollout yet: start one with --aa.",
+        ),
+      ].join("\n"),
+    );
+  });
+}
 
 function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
   action(rollout, "start <model> <version>", "one canary per class first, then everybody", [
     "rollout start digits 1",
     "rollout start digits 2 --watch",
     "rollout start digits 2 --stage canary=per-class:1 --stage europe=regions:eu-west --stage rest=all",
+    "rollout start digits 2 --stage 'shop=query:labels.site=paris@10%;manual;soak=2h' --stage 'rest=all;concurrent=20'",
+    "rollout start digits 2 --aa",
   ])
     .option("--stage <stage>", stagesHelp, collectStages)
-    .option("--watch", "wait until it has ended; fails unless it was completed")
+    .option("--stages-file <file>", "JSON list of stages, for what --stage cannot say")
+    .option("--aa", "the bundle that devices run already: a test of the gates")
+    .option("--seed <text>", "of the random selection; drawn when left out")
+    .option(
+      "--watch",
+      "wait until it has ended or waits for a person; fails unless it was completed",
+    )
     .action(async (model: string, version: string, options) => {
       const client = clientOf(io, options);
-      const stages: Stage[] | undefined = options.stage;
+      const stages =
+        options.stagesFile === undefined ? options.stage : readStages(options.stagesFile);
       let answer = await client.call("startRollout", {
-        body: { model, version, ...(stages === undefined ? {} : { stages }) },
+        body: {
+          model,
+          version,
+          ...(stages === undefined ? {} : { stages }),
+          ...(options.aa === true ? { aa: true } : {}),
+          ...(options.seed === undefined ? {} : { seed: options.seed }),
+        },
       });
-      if (options.watch === true) {
-        const bar = progress(io, `rollout ${answer.id}`);
-        while (answer.status === "running" || answer.status === "paused") {
-          await io.sleep(pollMs);
-          answer = await client.call("getRollout", { params: { rollout: answer.id } });
-          const decided = answer.attempts.filter(({ status }) => status === "decided").length;
-          const stage = answer.stages[answer.stage]?.name ?? "";
-          bar.set(
-            decided / Math.max(1, answer.attempts.length),
-            `${answer.status}, stage ${stage}, ${decided} of ${answer.attempts.length} decided`,
-          );
-        }
-        bar.end();
-      }
-      show(io, options, answer, describe);
-      if (answer.status === "stopped" || answer.status === "aborted") {
-        const { id, status, reason } = answer;
-        throw new FleetError(
-          "rollout-stopped",
-          `${id} was ${status}: ${reason ?? "no reason given"}`,
-        );
-      }
+      if (options.watch === true) answer = await watch(io, client, answer);
+      show(io, options, answer, describeRollout);
+      failUnlessCompleted(answer, options.watch === true);
     });
 }
 
-function collectStages(text: string, previous: readonly Stage[] | undefined): Stage[] {
-  return [...(previous ?? []), parseStage(text)];
+/** Looks at a rollout until it has ended or waits for a person. */
+async function watch(
+  io: Parameters<CommandGroup["add"]>[1],
+  client: ReturnType<typeof clientOf>,
+  started: RolloutAnswer,
+): Promise<RolloutAnswer> {
+  const bar = progress(io, `rollout ${started.id}`);
+  let answer = started;
+  while (answer.status === "running" || answer.status === "paused") {
+    await io.sleep(pollMs);
+    answer = await client.call("getRollout", { params: { rollout: answer.id } });
+    const decided = answer.attempts.filter(({ status }) => status === "decided").length;
+    const stage = answer.stages[answer.stage]?.name ?? "";
+    const { proof } = answer;
+    const proven = proof === null ? "" : `, ${proof.proven} of ${proof.of} proven`;
+    bar.set(
+      decided / Math.max(1, answer.attempts.length),
+      `${answer.status}, stage ${stage}, ${decided} of ${answer.attempts.length} decided${proven}`,
+    );
+  }
+  bar.end();
+  return answer;
 }
 
-/** `canary=per-class:1` and the like. */
-export function parseStage(text: string): Stage {
-  const [, name, by, value = ""] = /^([^=]+)=([a-z-]+)(?::(.*))?$/.exec(text) ?? [];
-  const list = value.split(",").filter((item) => item !== "");
-  const select = {
-    by,
-    ...(by === "percent" ? { percent: Number(value) } : {}),
-    ...(by === "per-class" || by === "count" ? { count: Number(value) } : {}),
-    ...(by === "regions" ? { regions: list } : {}),
-    ...(by === "classes" ? { classes: list } : {}),
-    ...(by === "devices" ? { devices: list } : {}),
-  };
-  const parsed = stageSchema.safeParse({ name, select });
+/** A watched rollout that waits for a person has not done what was asked either. */
+function failUnlessCompleted({ id, status, reason }: RolloutAnswer, watched: boolean): void {
+  const ended = !["running", "paused", "completed", "awaiting-approval"].includes(status);
+  const failed = status === "awaiting-promotion" ? watched : ended;
+  if (!failed) return;
+  throw new FleetError("rollout-stopped", `${id} is ${status}: ${reason ?? "no reason given"}`);
+}
+
+function readStages(file: string): StageOrder[] {
+  let stored: unknown;
+  try {
+    stored = JSON.parse(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new FleetError("file-unusable", `${file}: ${String(cause)}`, { cause });
+  }
+  const parsed = stageSchema.array().safeParse(stored);
   if (parsed.success) return parsed.data;
-  throw new InvalidArgumentError(stagesHelp);
+  throw new FleetError("input-invalid", `${file}: ${parsed.error.message}`, {
+    cause: parsed.error,
+  });
 }
 
-function describe(rollout: RolloutAnswer): string {
-  return [
-    facts([
-      ["rollout", rollout.id],
-      ["model", `${rollout.model} ${rollout.version}`],
-      ["status", rollout.status],
-      ["why", rollout.reason],
-      ["stages", rollout.stages.map(({ name }) => name).join(" → ")],
-      ["release counter", rollout.releaseCounter],
-      ["started", time(rollout.createdAtMs)],
-    ]),
-    table(
-      ["device", "stage", "recipe", "state", "decided", "why"],
-      rollout.attempts.map((attempt) => [
-        attempt.device,
-        rollout.stages[attempt.stage]?.name,
-        attempt.recipe,
-        attempt.outcome ?? attempt.status,
-        time(attempt.decidedAtMs),
-        attempt.why,
-      ]),
-      "No device was offered anything yet.",
-    ),
-  ].join("\n\n");
+function collectStages(text: string, previous: readonly StageOrder[] | undefined): StageOrder[] {
+  return [...(previous ?? []), parseStage(text)];
 }

@@ -4,7 +4,7 @@ import type { deviceRoutes } from "../../../shared/api/routes/devices.ts";
 import { attemptSchema } from "../../../shared/api/routes/rollouts.ts";
 import { explainClasses } from "../../fleet/classes.ts";
 import { getDevice, listDevices, retireDevice } from "../../fleet/devices.ts";
-import { attemptsOfDevice } from "../../rollout/service.ts";
+import { attemptsOfDevice } from "../../rollout/views.ts";
 import { createClaim } from "../../trust/claims.ts";
 import type { Handlers } from "./handler.ts";
 

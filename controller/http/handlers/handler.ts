@@ -10,10 +10,16 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
     ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
     : T;
 
+/** Who asks: the name of the token. */
+export interface Caller {
+  readonly name: string;
+}
+
 /** One handler per named route; a missing one does not compile. */
 export type Handlers<Names extends RouteName> = {
   readonly [Name in Names]: (
     services: Services,
     request: RequestOf<Routes[Name]>,
+    caller: Caller,
   ) => Promise<DeepReadonly<z.input<Routes[Name]["answer"]>>>;
 };

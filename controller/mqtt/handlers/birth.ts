@@ -3,6 +3,7 @@
 import { publishDesired } from "../../fleet/desired.ts";
 import { storeStanding } from "../../fleet/devices.ts";
 import { judgeBirth } from "../../fleet/presence.ts";
+import { deviceAppeared } from "../../rollout/service.ts";
 import type { DirectHandler } from "./handler.ts";
 
 export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, agentVersion }) => {
@@ -45,7 +46,8 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
     }
     return true;
   });
-  if (allowed) await publishDesired(ctx, [device]);
+  if (allowed)
+    await publishDesired(ctx, [...new Set([device, ...(await deviceAppeared(ctx, device))])]);
   // It connected in the moment in which it was retired.
   else ctx.disconnect(device);
 };

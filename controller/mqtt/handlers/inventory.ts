@@ -2,7 +2,9 @@
 
 import { profileFingerprint } from "../../../shared/devices/profile.ts";
 import { classOf } from "../../fleet/classes.ts";
+import { publishDesired } from "../../fleet/desired.ts";
 import { recordClassChange } from "../../fleet/devices.ts";
+import { deviceAppeared } from "../../rollout/service.ts";
 import type { OutboxHandler } from "./handler.ts";
 
 export const onInventory: OutboxHandler<"inventory"> = async (ctx, trx, { device }, payload) => {
@@ -26,9 +28,8 @@ export const onInventory: OutboxHandler<"inventory"> = async (ctx, trx, { device
     })
     .where("id", "=", device)
     .execute();
-  if (deviceClass !== row.deviceClass) {
-    const change = { device, before: row.deviceClass, after: deviceClass };
-    await recordClassChange(trx, ctx.clock.wallMs(), change);
-  }
-  return undefined;
+  if (deviceClass === row.deviceClass) return undefined;
+  const change = { device, before: row.deviceClass, after: deviceClass };
+  await recordClassChange(trx, ctx.clock.wallMs(), change);
+  return async () => publishDesired(ctx, await deviceAppeared(ctx, device));
 };

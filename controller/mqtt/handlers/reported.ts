@@ -3,8 +3,11 @@
  * device's: ours then jump past them, so that nothing is downgraded or tried again.
  */
 
+import { messages, type PayloadOf } from "../../../shared/protocol/registry.ts";
 import { publishDesired } from "../../fleet/desired.ts";
+import { openCampaigns } from "../../rollout/campaign.ts";
 import { learnReleaseCounter } from "../../rollout/counter.ts";
+import { advanceRollout } from "../../rollout/service.ts";
 import type { DirectHandler } from "./handler.ts";
 
 /**
@@ -14,13 +17,13 @@ import type { DirectHandler } from "./handler.ts";
 const numberMax = 2 ** 52;
 
 export const onReported: DirectHandler<"reported"> = async (ctx, { device }, reported) => {
-  const behind = await ctx.db.transaction().execute(async (trx) => {
+  const { behind, changed } = await ctx.db.transaction().execute(async (trx) => {
     const row = await trx
       .selectFrom("devices")
-      .select("desiredRevision")
+      .select(["desiredRevision", "reportedJson"])
       .where("id", "=", device)
       .executeTakeFirst();
-    if (row === undefined) return false;
+    if (row === undefined) return { behind: false, changed: [] };
     for (const [model, { releaseCounterHighest }] of Object.entries(reported.models)) {
       if (releaseCounterHighest <= numberMax)
         await learnReleaseCounter(trx, model, releaseCounterHighest);
@@ -36,7 +39,18 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
       })
       .where("id", "=", device)
       .execute();
-    return isBehind;
+    return { behind: isBehind, changed: changedModels(row.reportedJson, reported) };
   });
   if (behind) await publishDesired(ctx, [device]);
+  // A rollback ends with the last device that serves the old bundle again.
+  for (const id of await openCampaigns(ctx, changed)) await advanceRollout(ctx, id);
 };
+
+/** Models that the device serves another bundle of than in its report before. */
+function changedModels(beforeJson: string | null, reported: PayloadOf<"reported">): string[] {
+  const before =
+    beforeJson === null ? {} : messages.reported.schema.parse(JSON.parse(beforeJson)).models;
+  return Object.entries(reported.models)
+    .filter(([model, { servingSha256 }]) => before[model]?.servingSha256 !== servingSha256)
+    .map(([model]) => model);
+}

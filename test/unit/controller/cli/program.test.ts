@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
-import { parseStage } from "../../../../controller/cli/commands/rollout.ts";
 import type { CliIo } from "../../../../controller/cli/io.ts";
 import { buildProgram, runCli } from "../../../../controller/cli/program.ts";
+import { parseStage } from "../../../../controller/cli/stage-text.ts";
 
 function testIo(change: Partial<CliIo> = {}) {
   const out: string[] = [];

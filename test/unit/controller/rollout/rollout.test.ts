@@ -1,74 +1,99 @@
-/** Rollouts, purely: the table, the stop rule, who is in a stage. */
+/** Rollouts, purely: the table of transitions, and what each event leaves behind. */
 import { describe, expect, it } from "vitest";
-import { defaultStages, step } from "../../../../controller/rollout/machine.ts";
-import { type Selectable, selectDevices } from "../../../../controller/rollout/selection.ts";
-import { stageVerdict } from "../../../../controller/rollout/stage-verdict.ts";
-import { transitions } from "../../../../controller/rollout/transitions.ts";
+import { defaultStages, endingStage, step } from "../../../../controller/rollout/machine.ts";
+import {
+  liveStatuses,
+  offeringStatuses,
+  type RolloutEvent,
+  type RolloutStatus,
+  rolloutStatuses,
+  transitions,
+} from "../../../../controller/rollout/transitions.ts";
 
-const state = { stages: [...defaultStages], stage: 0, stageStartedAtMs: 1, releaseCounter: 3 };
-const rules = { alphaDevice: 0.001, alphaRollout: 0.01, deadlineMs: 1_000 };
-const count = (change: object) => ({ open: 0, committed: 0, rolledBack: 0, other: 0, ...change });
+const state = {
+  stages: [...defaultStages],
+  stage: 0,
+  stageStartedAtMs: 1,
+  seed: "s",
+  history: [],
+  startedBy: "ann",
+  approvals: [],
+  approvalsNeeded: 0,
+};
+const events = [...new Set(transitions.map(({ on }) => on))];
 
 describe("the machine", () => {
-  it("has one row per status and event, and none out of an end", () => {
+  it("has one row per status and event", () => {
     const keys = transitions.map(({ from, on }) => `${from}/${on}`);
     expect(new Set(keys).size).toBe(keys.length);
-    expect(keys.filter((key) => /^(stopped|completed|aborted)/.test(key))).toEqual([]);
   });
-  it("goes to the next stage, completes, stops and withdraws", () => {
-    expect(step("running", state, "stage-passed", 9)).toMatchObject({
-      status: "running",
-      state: { stage: 1, stageStartedAtMs: 9 },
-      effects: ["offer-next-stage"],
-    });
-    expect(step("running", state, "last-stage-passed", 9).status).toBe("completed");
-    expect(step("running", state, "stage-failed", 9)).toMatchObject({
-      status: "stopped",
-      effects: ["withdraw-open"],
-    });
-    expect(() => step("completed", state, "abort", 9)).toThrow(
-      expect.objectContaining({ code: "conflict" }),
-    );
-  });
-});
 
-describe("a stage", () => {
-  it("waits for open attempts, passes with all committed", () => {
-    expect(stageVerdict(count({ open: 1, committed: 2 }), 0, rules).kind).toBe("waiting");
-    expect(stageVerdict(count({ committed: 3 }), 0, rules).kind).toBe("passed");
+  it.each<[RolloutStatus, RolloutEvent, RolloutStatus, string[]]>([
+    ["awaiting-approval", "approved", "running", ["first-stage"]],
+    ["awaiting-approval", "abort", "aborted", []],
+    ["running", "stage-passed", "running", ["next-stage"]],
+    ["running", "last-stage-passed", "completed", []],
+    ["running", "stage-ready", "awaiting-promotion", []],
+    ["running", "stage-inconclusive", "awaiting-promotion", []],
+    ["running", "stage-failed", "stopped", ["withdraw-open"]],
+    ["running", "overtaken", "superseded", ["withdraw-open"]],
+    ["running", "pause", "paused", []],
+    ["running", "abort", "aborted", ["withdraw-open"]],
+    ["running", "roll-back", "rolled-back", ["withdraw-open"]],
+    ["paused", "resume", "running", ["offer"]],
+    ["paused", "stage-failed", "stopped", ["withdraw-open"]],
+    ["awaiting-promotion", "promoted", "running", ["next-stage"]],
+    ["awaiting-promotion", "last-stage-promoted", "completed", []],
+    ["awaiting-promotion", "stage-failed", "stopped", ["withdraw-open"]],
+    ["completed", "stage-failed", "stopped", ["withdraw-open"]],
+    ["completed", "roll-back", "rolled-back", ["withdraw-open"]],
+    ["stopped", "roll-back", "rolled-back", []],
+  ])("%s, %s: %s", (from, event, to, effects) => {
+    const next = step(from, state, { event, why: "so", nowMs: 9 });
+    expect(next.status).toBe(to);
+    expect(next.effects).toEqual(effects);
+    const begins = effects.includes("next-stage") || effects.includes("first-stage");
+    expect(next.state.stage).toBe(effects.includes("next-stage") ? 1 : 0);
+    expect(next.state.stageStartedAtMs).toBe(begins ? 9 : 1);
   });
-  it("stops at the first rollback among few devices, also while others are open", () => {
-    expect(stageVerdict(count({ open: 2, rolledBack: 1 }), 0, rules).kind).toBe("failed");
-  });
-  it("bears the one rollback in a thousand that a healthy release has", () => {
-    expect(stageVerdict(count({ committed: 999, rolledBack: 1 }), 0, rules).kind).toBe("passed");
-    expect(stageVerdict(count({ committed: 990, rolledBack: 10 }), 0, rules).kind).toBe("failed");
-  });
-  it("does not wait for silent devices for ever, nor pass on nothing", () => {
-    expect(stageVerdict(count({ open: 5, committed: 1 }), 2_000, rules).kind).toBe("passed");
-    expect(stageVerdict(count({ open: 5 }), 2_000, rules).kind).toBe("failed");
-    expect(stageVerdict(count({ other: 2 }), 0, rules).kind).toBe("failed");
-  });
-});
 
-describe("a selection", () => {
-  const devices: Selectable[] = ["c", "a", "b", "d"].map((id) => ({
-    id,
-    region: id < "c" ? "eu" : "us",
-    deviceClass: id === "d" ? "meter" : "camera",
-    measured: id === "c",
-  }));
-  const ids = (select: Parameters<typeof selectDevices>[0]) =>
-    selectDevices(select, devices, 8).map(({ id }) => id);
-  it("takes devices that measured the version first", () => {
-    expect(ids({ by: "per-class", count: 1 })).toEqual(["c", "d"]);
-    expect(ids({ by: "count", count: 2 })).toEqual(["c", "a"]);
+  it("refuses what its table does not name", () => {
+    for (const from of rolloutStatuses) {
+      for (const event of events) {
+        const known = transitions.some((row) => row.from === from && row.on === event);
+        const take = () => step(from, state, { event, why: "", nowMs: 9 });
+        if (known) expect(take).not.toThrow();
+        else expect(take).toThrow(expect.objectContaining({ code: "conflict" }));
+      }
+    }
   });
-  it("knows percent of the whole fleet, regions, classes and lists", () => {
-    expect(ids({ by: "percent", percent: 25 })).toHaveLength(2);
-    expect(ids({ by: "regions", regions: ["eu"] })).toEqual(["a", "b"]);
-    expect(ids({ by: "classes", classes: ["meter"] })).toEqual(["d"]);
-    expect(ids({ by: "devices", devices: ["b", "zzz"] })).toEqual(["b"]);
-    expect(ids({ by: "all" })).toHaveLength(4);
+
+  it("takes nothing out of what ended but the rollback", () => {
+    for (const ended of ["stopped", "aborted", "superseded", "rolled-back"]) {
+      const left = transitions.filter(({ from }) => from === ended).map(({ on }) => on);
+      expect(left).toEqual(ended === "rolled-back" ? [] : ["roll-back"]);
+    }
+  });
+
+  it("can be aborted in every status that lives, and offers only where it may", () => {
+    expect(liveStatuses).toEqual(["awaiting-approval", "running", "paused", "awaiting-promotion"]);
+    expect(offeringStatuses).toEqual(["running", "awaiting-promotion", "completed"]);
+  });
+
+  it("keeps every verdict of a stage with its reason and times", () => {
+    const held = step("running", state, { event: "stage-inconclusive", why: "two", nowMs: 5 });
+    const gone = step(held.status, held.state, { event: "stage-passed", why: "late", nowMs: 9 });
+    expect(gone.state.history).toEqual([
+      { stage: 0, event: "stage-inconclusive", why: "two", startedAtMs: 1, atMs: 5 },
+      { stage: 0, event: "stage-passed", why: "late", startedAtMs: 1, atMs: 9 },
+    ]);
+    expect(step("running", state, { event: "pause", why: "", nowMs: 9 }).state).toEqual(state);
+  });
+
+  it("names the end of the last stage", () => {
+    expect(endingStage(state, "passed")).toBe("stage-passed");
+    expect(endingStage({ ...state, stage: 1 }, "passed")).toBe("last-stage-passed");
+    expect(endingStage(state, "promoted")).toBe("promoted");
+    expect(endingStage({ ...state, stage: 1 }, "promoted")).toBe("last-stage-promoted");
   });
 });

@@ -1,0 +1,176 @@
+/**
+ * Who belongs to a rollout: devices are selected when a stage begins, and those that appear later (they
+ * enrol, come back, change class) join the stage under way when it takes all that it matches.
+ *
+ * Invariant: a device is a member of a rollout once; a newer rollout of the model takes it away.
+ */
+import type { ControllerContext } from "../context.ts";
+import type { Database } from "../storage/database.ts";
+import { recordEvent } from "../storage/events/repository.ts";
+import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
+import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
+import type { RolloutState } from "./machine.ts";
+import { unprovenBundles } from "./proven.ts";
+import { mayTake, selectDevices, takesLatecomers } from "./selection.ts";
+import { liveStatuses } from "./transitions.ts";
+
+/** Rows of one insert; SQLite limits the values of a statement. */
+const rowsMax = 1_000;
+
+/** Selects the devices of the current stage; answers how many there are. */
+export async function selectStage(
+  ctx: ControllerContext,
+  trx: Database,
+  rollout: RolloutTable,
+  state: RolloutState,
+): Promise<number> {
+  const stage = state.stages[state.stage];
+  if (stage === undefined) return 0;
+  const all = await candidatesOf(ctx, trx, rollout);
+  const members = await membersOf(trx, rollout.id);
+  const taken = await takenByNewer(trx, rollout);
+  const rest = all.filter(({ id }) => !members.has(id) && !taken.has(id));
+  const selected = selectDevices(stage.select, { all, rest, seed: state.seed });
+  await addMembers(trx, rollout, state, selected);
+  const unproven = await unprovenBundles(trx, rollout.id);
+  const held = selected.filter(({ bundleSha256 }) => unproven.has(bundleSha256));
+  if (held.length > 0) await recordHeld(ctx, trx, { rollout: rollout.id, stage: stage.name, held });
+  return selected.length;
+}
+
+/**
+ * Lets devices join that were not there when their stage began; only those of `devices` when they are
+ * given. Answers how many joined or came back.
+ */
+export async function joinLate(
+  ctx: ControllerContext,
+  trx: Database,
+  rollout: RolloutTable,
+  state: RolloutState,
+  devices?: readonly string[],
+): Promise<number> {
+  const begun = state.stages.slice(0, state.stage + 1).map(({ select }) => select);
+  const open = begun.filter(takesLatecomers);
+  const members = await membersOf(trx, rollout.id, devices);
+  if (open.length === 0 && members.size === 0) return 0;
+  const candidates = await candidatesOf(ctx, trx, rollout, devices);
+  const taken = await takenByNewer(trx, rollout, devices);
+  const joining = candidates.filter(
+    (device) =>
+      !members.has(device.id) &&
+      !taken.has(device.id) &&
+      open.some((select) => mayTake(select, device)),
+  );
+  await addMembers(trx, rollout, state, joining);
+  let returned = 0;
+  for (const device of candidates) {
+    const member = members.get(device.id);
+    if (member !== undefined && (await comesBack(trx, member, device))) returned++;
+  }
+  return joining.length + returned;
+}
+
+/** A member that could not be offered anything, or whose class has another variant now, is due again. */
+async function comesBack(
+  trx: Database,
+  member: RolloutMemberTable,
+  device: Candidate,
+): Promise<boolean> {
+  const { rollout } = member;
+  const reclassified = member.status === "offered" && member.deviceClass !== device.deviceClass;
+  if (member.status !== "gone" && !reclassified) return false;
+  const last = await trx
+    .selectFrom("attempts")
+    .select(["outcome", "bundleSha256"])
+    .where("rollout", "=", rollout)
+    .where("device", "=", device.id)
+    .where("retry", "=", member.retry)
+    .executeTakeFirst();
+  if (last !== undefined && (last.outcome === null || last.bundleSha256 === device.bundleSha256))
+    return false;
+  const { region, deviceClass } = device;
+  const retry = last === undefined ? member.retry : member.retry + 1;
+  await trx
+    .updateTable("rolloutMembers")
+    .set({ status: "pending", retry, region, deviceClass, notBeforeMs: 0 })
+    .where("rollout", "=", rollout)
+    .where("device", "=", device.id)
+    .execute();
+  return true;
+}
+
+async function membersOf(
+  trx: Database,
+  rollout: string,
+  devices?: readonly string[],
+): Promise<Map<string, RolloutMemberTable>> {
+  const rows = await trx
+    .selectFrom("rolloutMembers")
+    .selectAll()
+    .where("rollout", "=", rollout)
+    .$if(devices !== undefined, (query) => query.where("device", "in", [...(devices ?? [])]))
+    .execute();
+  return new Map(rows.map((row) => [row.device, row]));
+}
+
+async function addMembers(
+  trx: Database,
+  rollout: RolloutRef,
+  state: RolloutState,
+  devices: readonly Candidate[],
+): Promise<void> {
+  const rows = devices.map(({ id, region, deviceClass }, place) => ({
+    rollout: rollout.id,
+    device: id,
+    stage: state.stage,
+    place,
+    region,
+    deviceClass,
+    status: "pending",
+    retry: 0,
+    notBeforeMs: 0,
+  }));
+  for (let at = 0; at < rows.length; at += rowsMax) {
+    await trx
+      .insertInto("rolloutMembers")
+      .values(rows.slice(at, at + rowsMax))
+      .execute();
+  }
+}
+
+/** Devices that a newer rollout of the model has offered something and may offer more. */
+export async function takenByNewer(
+  trx: Database,
+  rollout: RolloutRef,
+  devices?: readonly string[],
+): Promise<Set<string>> {
+  const rows = await trx
+    .selectFrom("attempts")
+    .innerJoin("rollouts", "rollouts.id", "attempts.rollout")
+    .select("attempts.device")
+    .where("rollouts.model", "=", rollout.model)
+    .where("rollouts.releaseCounter", ">", rollout.releaseCounter)
+    .where("rollouts.status", "in", [...liveStatuses, "completed"])
+    .where("attempts.status", "!=", "withdrawn")
+    .$if(devices !== undefined, (query) =>
+      query.where("attempts.device", "in", [...(devices ?? [])]),
+    )
+    .distinct()
+    .execute();
+  return new Set(rows.map(({ device }) => device));
+}
+
+async function recordHeld(
+  ctx: ControllerContext,
+  trx: Database,
+  { rollout, stage, held }: { rollout: string; stage: string; held: readonly Candidate[] },
+): Promise<void> {
+  const classes = [...new Set(held.map(({ deviceClass }) => deviceClass))].sort();
+  await recordEvent(trx, {
+    atMs: ctx.clock.wallMs(),
+    kind: "rollout-held",
+    subject: rollout,
+    message: `stage "${stage}" left out ${held.length} devices of ${classes.join(", ")}: their variant was rolled back and never committed`,
+    data: { devices: held.map(({ id }) => id) },
+  });
+}
