@@ -6,7 +6,8 @@
  */
 import type { Manifest } from "../../shared/artifact/manifest.ts";
 import type { Signed } from "../../shared/artifact/signature.ts";
-import type { PayloadOf } from "../../shared/protocol/registry.ts";
+import { decodeMessage } from "../../shared/protocol/message.ts";
+import { messages, type PayloadOf } from "../../shared/protocol/registry.ts";
 import { measureBundle } from "../trial/measure.ts";
 import { worldError } from "../world-error.ts";
 import { admit } from "./admission.ts";
@@ -69,9 +70,13 @@ export function resendMeasurements(
   { context: { store }, messenger }: UpdateParts,
   wanted: readonly string[],
 ): void {
-  if (store.outboxRowsOf("measurement").length > 0) return;
+  const onTheirWay = new Set(
+    store
+      .outboxRowsOf("measurement")
+      .map(({ bytes }) => decodeMessage(messages.measurement, bytes).payload.measurement),
+  );
   for (const id of wanted) {
     const result = store.measurementResult(id);
-    if (result !== undefined) messenger.enqueue("measurement", result);
+    if (result !== undefined && !onTheirWay.has(id)) messenger.enqueue("measurement", result);
   }
 }

@@ -4,6 +4,9 @@
  */
 import type { Signed } from "../../shared/artifact/signature.ts";
 import { type FleetError, isFleetError } from "../../shared/errors.ts";
+import { decodeMessage } from "../../shared/protocol/message.ts";
+import { messages } from "../../shared/protocol/registry.ts";
+import type { AgentContext } from "../context.ts";
 import { admit } from "./admission.ts";
 import type { UpdateParts } from "./executor.ts";
 import { step } from "./machine.ts";
@@ -23,8 +26,8 @@ export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Tar
   const { model, attempt, document } = wanted;
   const known = store.attempt(attempt);
   if (known !== undefined) {
-    const waiting = store.outboxRowsOf("attempt-outcome").length > 0;
-    if (known.outcome !== null && !waiting) messenger.enqueue("attempt-outcome", known.outcome);
+    if (known.outcome !== null && !isOnItsWay(store, attempt))
+      messenger.enqueue("attempt-outcome", known.outcome);
     return;
   }
   const add = () => {
@@ -51,6 +54,14 @@ export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Tar
       refuse(parts, wanted, error);
     });
   }
+}
+
+/** Another attempt's outcome in the outbox is no reason to keep this one back. */
+function isOnItsWay(store: AgentContext["store"], attempt: string): boolean {
+  const outcome = messages["attempt-outcome"];
+  return store
+    .outboxRowsOf(outcome.name)
+    .some(({ bytes }) => decodeMessage(outcome, bytes).payload.attempt === attempt);
 }
 
 /** Concludes an attempt that was added but may not be tried; called in a transaction. */
