@@ -41,6 +41,9 @@ beforeAll(async () => {
 
   // Yesterday ends with a rollout that the device does not know of yet.
   await agent.stop();
+  await until("the device to be seen away", async () =>
+    (await getDevice(controller.ctx, device)).online ? undefined : true,
+  );
   yesterdaysRollout = (await startRollout(controller.ctx, { model, version: "2" })).id;
   await makeBackup(ports, { dataDir: at("today"), to: at("backup") });
 
