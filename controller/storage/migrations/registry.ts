@@ -4,4 +4,4 @@ import { migration0001 } from "./0001-first-schema.ts";
 import { migration0003 } from "./0003-rollout-control.ts";
 import { migration0004 } from "./0004-evidence.ts";
 
-export const migrations: readonly Migration[] = [migration0001, migration0004];
+export const migrations: readonly Migration[] = [migration0001, migration0003, migration0004];
