@@ -17,6 +17,7 @@ export async function prepareTinyModel(
   ctx: ControllerContext,
   model: string,
   version: string,
+  modelBytes = tinyModelBytes(),
 ): Promise<string> {
   const files: Record<string, string> = {};
   for (const [name, bytes] of Object.entries(tinyGolden()))
@@ -24,7 +25,7 @@ export async function prepareTinyModel(
   await importVersion(ctx, {
     model,
     version,
-    sourceSha256: await ctx.blobs.put(tinyModelBytes()),
+    sourceSha256: await ctx.blobs.put(modelBytes),
     golden: { manifest: "golden.json", files },
     interface: tinyInterface,
   });
@@ -37,6 +38,34 @@ export async function prepareTinyModel(
     .where("version", "=", version)
     .executeTakeFirstOrThrow();
   return row.bundleSha256 ?? "";
+}
+
+/** The tiny classifier as a version that a rollout may start with; answers its bundle. */
+export async function prepareChoice(
+  ctx: ControllerContext,
+  options: {
+    model: string;
+    version: string;
+    deviceClass: string;
+    modelBytes?: Uint8Array<ArrayBuffer>;
+  },
+): Promise<string> {
+  const { model, version, deviceClass } = options;
+  const bundleSha256 = await prepareTinyModel(ctx, model, version, options.modelBytes);
+  await ctx.db
+    .insertInto("choices")
+    .values({
+      model,
+      version,
+      deviceClass,
+      recipe: "fp32-clean",
+      bundleSha256,
+      emulated: 0,
+      reasonsJson: "[]",
+      createdAtMs: 0,
+    })
+    .execute();
+  return bundleSha256;
 }
 
 export async function claimFor(

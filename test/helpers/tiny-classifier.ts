@@ -10,8 +10,14 @@ import { seededRandom } from "../../shared/prng.ts";
 const side = 8;
 const classes = 4;
 
+/** `scale` multiplies the weights of the convolution: about the same answers from other bytes. */
+interface Change {
+  readonly weights?: Float32Array;
+  readonly scale?: number;
+}
+
 /** Conv, Relu, pooling and Gemm on uint8 images of 8 × 8, four classes. */
-export function tinyClassifier(change: { weights?: Float32Array } = {}): ModelProto {
+export function tinyClassifier(change: Change = {}): ModelProto {
   const random = seededRandom(3);
   const values = (count: number) =>
     Float32Array.from({ length: count }, () => random.nextFloat() - 0.5);
@@ -38,7 +44,11 @@ export function tinyClassifier(change: { weights?: Float32Array } = {}): ModelPr
       inputs: [makeValueInfo("x", "float32", ["n", 1, side, side])],
       outputs: [makeValueInfo("y", "float32", ["n", classes])],
       initializers: [
-        floatTensor("w", [8, 1, 3, 3], change.weights ?? values(72)),
+        floatTensor(
+          "w",
+          [8, 1, 3, 3],
+          change.weights ?? values(72).map((weight) => weight * (change.scale ?? 1)),
+        ),
         floatTensor("b", [8], values(8)),
         floatTensor("g", [128, classes], values(128 * classes)),
         floatTensor("h", [classes], values(classes)),
@@ -47,7 +57,7 @@ export function tinyClassifier(change: { weights?: Float32Array } = {}): ModelPr
   });
 }
 
-export const tinyModelBytes = (change?: { weights?: Float32Array }): Uint8Array<ArrayBuffer> =>
+export const tinyModelBytes = (change?: Change): Uint8Array<ArrayBuffer> =>
   encodeModel(tinyClassifier(change));
 
 export const tinyInterface: ModelInterface = {

@@ -13,7 +13,7 @@ import type { RunningController } from "../../controller/controller.ts";
 import { getDevice } from "../../controller/fleet/devices.ts";
 import { startRollout, steerRollout } from "../../controller/rollout/service.ts";
 import { showRollout } from "../../controller/rollout/views.ts";
-import { claimFor, prepareTinyModel } from "../helpers/small-fleet.ts";
+import { claimFor, prepareChoice } from "../helpers/small-fleet.ts";
 import { startTestAgent } from "../helpers/test-agent.ts";
 import { realPorts, startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { until } from "../helpers/until.ts";
@@ -33,7 +33,9 @@ beforeAll(async () => {
     "classes: [{ name: any, summary: all, match: {}, budget: {}, recipes: [fp32-clean], objective: size }]\n";
   writeFileSync(join(at("config"), "classes.yaml"), classes);
   controller = await startTestController(at("today"), { config: { configDir: at("config") } });
-  for (const version of ["1", "2", "3"]) await prepareChoice(version);
+  for (const version of ["1", "2", "3"]) {
+    await prepareChoice(controller.ctx, { model, version, deviceClass: "any" });
+  }
   const claimToken = await claimFor(controller.ctx, device);
   agent = await startTestAgent({ dataDir: at(device), claimToken });
   await online();
@@ -88,24 +90,6 @@ it("downgrades nobody, tries nothing again, and is heard", async () => {
   expect(next.attempts).toMatchObject([{ device, outcome: "committed" }]);
   expect(await running()).toMatchObject({ version: "1", releaseCounter: next.releaseCounter });
 }, 60_000);
-
-async function prepareChoice(version: string): Promise<void> {
-  const { ctx } = controller;
-  const bundleSha256 = await prepareTinyModel(ctx, model, version);
-  await ctx.db
-    .insertInto("choices")
-    .values({
-      model,
-      version,
-      deviceClass: "any",
-      recipe: "fp32-clean",
-      bundleSha256,
-      emulated: 0,
-      reasonsJson: "[]",
-      createdAtMs: 0,
-    })
-    .execute();
-}
 
 const online = () =>
   until("the device to be online", async () => {
