@@ -18,6 +18,7 @@ import { enrol, storedIdentity } from "./enrol.ts";
 import { createMessenger, type Messenger } from "./messenger.ts";
 import { databasePath, lockPath, servingPath } from "./paths.ts";
 import { int8Ratio } from "./probe/int8-ratio.ts";
+import { powerReader } from "./probe/power.ts";
 import { type Inventory, parseOverride, probe } from "./probe/probe.ts";
 import { reportedState, type UpdateProgressView } from "./reported.ts";
 import type { StartInferenceApi } from "./serving/http.ts";
@@ -26,8 +27,10 @@ import { createTelemetry } from "./serving/telemetry.ts";
 import { type AgentStore, openAgentStore } from "./state/store.ts";
 import { hearTime } from "./time.ts";
 import { mqttSource } from "./transfer/mqtt-source.ts";
+import { createHolds } from "./update/holds.ts";
 import { isOutcome, type UpdateState } from "./update/transitions.ts";
 import { createUpdater, type Updater } from "./update/updater.ts";
+import { createWaitingRoom } from "./update/waiting-room.ts";
 import { agentVersion } from "./version.ts";
 
 export interface RunningAgent {
@@ -116,6 +119,7 @@ async function identify(
     identity,
     boot,
     profile,
+    readPower: powerReader(ports.files, { probed, override }),
     emulated: profile.emulated,
     fingerprint,
     agentVersion,
@@ -133,9 +137,11 @@ async function assemble(parts: {
   const { context, config, serving, surroundings } = parts;
   const updates = new Map<string, UpdateProgressView>();
   let updater: Updater | undefined;
+  const holds = createHolds(context);
   const report = () => {
-    const state = reportedState(context, serving, updates, updater?.desiredRevision() ?? -1);
-    void messenger.send("reported", state);
+    const desiredRevision = updater?.desiredRevision() ?? -1;
+    const told = { serving, holds: holds.reported(), updates, desiredRevision };
+    void messenger.send("reported", reportedState(context, told));
   };
   const source = mqttSource(context, (payload) => messenger.send("artifact-request", payload));
   const messenger: Messenger = createMessenger({
@@ -147,10 +153,17 @@ async function assemble(parts: {
         updater?.setDesired(desired, envelope.boot);
         report();
       },
+      hold(message) {
+        holds.receive(message.holds);
+        report();
+      },
       "artifact-block": source.onBlock,
       "artifact-refused": source.onRefused,
     },
-    onConnected: report,
+    onConnected() {
+      holds.connected();
+      report();
+    },
   });
   const telemetry = createTelemetry(context, messenger);
   updater = createUpdater({
@@ -158,10 +171,12 @@ async function assemble(parts: {
     messenger,
     serving,
     source,
+    holds,
+    waitingRoom: createWaitingRoom(context, holds),
     onnxruntime: surroundings.inventory.onnxruntime,
-    onProgress(attempt, state, progressFraction) {
+    onProgress(attempt, state, progressFraction, waiting) {
       if (isOutcome(state as UpdateState)) updates.delete(attempt);
-      else updates.set(attempt, { state, progressFraction });
+      else updates.set(attempt, { state, progressFraction, waiting: waiting ?? null });
       report();
     },
   });

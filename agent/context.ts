@@ -9,6 +9,7 @@ import type { Processes } from "../shared/ports/processes.ts";
 import type { Random } from "../shared/ports/random.ts";
 import type { OpenSqlite } from "../shared/ports/sqlite.ts";
 import type { Identity } from "./identity.ts";
+import type { ReadPower } from "./probe/power.ts";
 import type { AgentStore } from "./state/store.ts";
 
 export interface AgentPorts {
@@ -28,6 +29,8 @@ export interface AgentContext extends AgentPorts {
   /** Random name of this process run: 16 hexadecimal digits. */
   readonly boot: string;
   readonly profile: Profile;
+  /** What feeds the device at the moment of the call. */
+  readonly readPower: ReadPower;
   readonly emulated: boolean;
   readonly fingerprint: string;
   readonly agentVersion: string;

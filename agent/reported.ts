@@ -2,20 +2,26 @@
 import type { PayloadOf } from "../shared/protocol/registry.ts";
 import type { AgentContext } from "./context.ts";
 import type { Serving } from "./serving/serving.ts";
+import type { Waiting } from "./update/permission.ts";
 import { isOutcome, type UpdateState } from "./update/transitions.ts";
 
 export interface UpdateProgressView {
   readonly state: string;
   readonly progressFraction: number;
+  readonly waiting: Waiting | null;
 }
 
 export function reportedState(
   context: AgentContext,
-  serving: Serving,
-  updates: ReadonlyMap<string, UpdateProgressView>,
-  desiredRevision: number,
+  parts: {
+    serving: Serving;
+    holds: PayloadOf<"reported">["holds"];
+    updates: ReadonlyMap<string, UpdateProgressView>;
+    desiredRevision: number;
+  },
 ): PayloadOf<"reported"> {
   const { store } = context;
+  const { serving, holds, updates, desiredRevision } = parts;
   const open = store.openAttempts();
   const entries = store.models().map(({ name, releaseCounterHighest }) => {
     const slot = store.committedSlot(name);
@@ -34,11 +40,16 @@ export function reportedState(
     const update =
       attempt === undefined || isOutcome(state as UpdateState)
         ? null
-        : { attempt: attempt.id, state, progressFraction: view?.progressFraction ?? 0 };
+        : {
+            attempt: attempt.id,
+            state,
+            progressFraction: view?.progressFraction ?? 0,
+            waiting: view?.waiting ?? null,
+          };
     return [
       name,
       { committed, servingSha256: serving.servedSha256(name), releaseCounterHighest, update },
     ] as const;
   });
-  return { desiredRevision, models: Object.fromEntries(entries) };
+  return { desiredRevision, holds, models: Object.fromEntries(entries) };
 }

@@ -12,6 +12,7 @@ import {
 } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { Files } from "../../shared/ports/files.ts";
+import { readText } from "./read-text.ts";
 
 /** What the operating system tells; the real one is made in main. */
 export interface Inventory {
@@ -28,7 +29,6 @@ export interface Inventory {
   readonly providers: readonly string[];
 }
 
-const procBytesMax = 1_000_000;
 const thermalRoot = "/sys/class/thermal";
 
 export async function probe(options: {
@@ -88,12 +88,4 @@ async function thermalZones(files: Files): Promise<Profile["thermalZones"]> {
     if (type !== "" && Number.isFinite(milli)) zones.push({ type, celsius: milli / 1000 });
   }
   return zones;
-}
-
-/** Files of /proc and /sys state length 0, so a fixed range is read; empty when unreadable. */
-async function readText(files: Files, path: string): Promise<string> {
-  const bytes = await files
-    .readRange(path, { offset: 0, length: procBytesMax })
-    .catch(() => new Uint8Array());
-  return new TextDecoder().decode(bytes);
 }

@@ -48,6 +48,15 @@ const steps: readonly string[] = [
    create index outboxOrder on outbox (priority, number);`,
   // What was measured is sent again to a controller that forgot it, e.g. after a restore.
   `alter table measurements add column resultJson text;`,
+  // Holds outlive restarts, and so does what an update has waited for its window.
+  `create table holds (
+     scope text primary key,
+     sequence integer not null,
+     held integer not null,
+     reason text not null,
+     documentJson text not null
+   ) without rowid;
+   alter table attempts add column waitedMs real not null default 0;`,
 ];
 
 /** Errors: `database-newer` when a newer agent wrote the file. */

@@ -43,6 +43,16 @@ export interface AttemptRow {
   readonly outcome: AttemptOutcome | null;
 }
 
+export interface HoldRow {
+  /** `scopeKey` of the scope. */
+  readonly scope: string;
+  readonly sequence: number;
+  readonly held: boolean;
+  readonly reason: string;
+  /** The signed document as it came. */
+  readonly documentJson: string;
+}
+
 const gatesSchema = z.array(gateResultSchema);
 
 export type AgentStore = ReturnType<typeof openAgentStore>;
@@ -57,6 +67,7 @@ export function openAgentStore(sqlite: Sqlite) {
     ...measurements(sqlite, keyed),
     ...slots(sqlite),
     ...attempts(sqlite),
+    ...holdRows(sqlite),
     ...transfers(sqlite),
     ...outboxRows(sqlite),
   };
@@ -222,6 +233,14 @@ function attempts(sqlite: Sqlite) {
         )
         .run(row.state, row.resumes, row.steps, JSON.stringify(row.gates), row.id);
     },
+    /** How long an attempt has waited to be installed, by the monotonic clock. */
+    waitedMs(id: string): number {
+      const row = sqlite.prepare("select waitedMs from attempts where id = ?").get(id);
+      return Number((row as { waitedMs: number } | undefined)?.waitedMs ?? 0);
+    },
+    saveWaitedMs(id: string, waitedMs: number): void {
+      sqlite.prepare("update attempts set waitedMs = ? where id = ?").run(waitedMs, id);
+    },
     /** Forgets all but the newest concluded attempts and those in `keep`. */
     pruneAttempts(keep: readonly string[], newest: number): void {
       sqlite
@@ -238,6 +257,25 @@ function attempts(sqlite: Sqlite) {
           "update attempts set state = ?, outcomeJson = ? where id = ? and outcomeJson is null",
         )
         .run(outcome.outcome, JSON.stringify(outcome), outcome.attempt);
+    },
+  };
+}
+
+function holdRows(sqlite: Sqlite) {
+  return {
+    holds: (): HoldRow[] =>
+      (sqlite.prepare("select * from holds order by scope desc").all() as HoldRow[]).map((row) => ({
+        ...row,
+        held: Number(row.held) === 1,
+      })),
+    saveHold(row: HoldRow): void {
+      sqlite
+        .prepare(
+          `insert into holds (scope, sequence, held, reason, documentJson) values (?, ?, ?, ?, ?)
+           on conflict (scope) do update set sequence = excluded.sequence, held = excluded.held,
+             reason = excluded.reason, documentJson = excluded.documentJson`,
+        )
+        .run(row.scope, row.sequence, row.held ? 1 : 0, row.reason, row.documentJson);
     },
   };
 }

@@ -16,23 +16,34 @@ import { readProof, runTrial } from "../trial/trial.ts";
 import { worldError } from "../world-error.ts";
 import { controlledSlot } from "./control.ts";
 import { fetchAll, fetchProofs } from "./fetch.ts";
+import type { Holds } from "./holds.ts";
 import { discardSlot, installIntoSlot, storedBundle } from "./install.ts";
 import { allows, resume, type Step, step, type UpdateProgress } from "./machine.ts";
 import { type Ending, outcomeOf, passedEnding } from "./outcome.ts";
+import { heldBack, type Waiting } from "./permission.ts";
 import {
   isOutcome,
+  patient,
   type UpdateEffect,
   type UpdateEvent,
   type UpdateOutcome,
 } from "./transitions.ts";
+import type { WaitingRoom } from "./waiting-room.ts";
 
 export interface UpdateParts {
   readonly context: AgentContext;
   readonly messenger: Messenger;
   readonly serving: Serving;
   readonly source: ArtifactSource;
-  /** Called with each stored state and each tenth of a download. */
-  readonly onProgress: (attempt: string, state: string, fraction: number) => void;
+  readonly holds: Holds;
+  readonly waitingRoom: WaitingRoom;
+  /** Called with each stored state, each tenth of a download and each reason to wait. */
+  readonly onProgress: (
+    attempt: string,
+    state: string,
+    fraction: number,
+    waiting?: Waiting,
+  ) => void;
 }
 
 /** `withdrawn` ends the attempt; `stopping` only leaves it, to be resumed after the next start. */
@@ -51,8 +62,14 @@ interface Run {
   candidate: Candidate | undefined;
 }
 
+/** An attempt that stays open until its reason to wait is gone. */
+export interface Parked {
+  readonly state: string;
+  readonly waiting: Waiting;
+}
+
 /**
- * Runs an open attempt to its end. Rejects when it cannot go on now, with the attempt still open: a
+ * Runs an open attempt to its end, or until it must wait. Rejects when it cannot go on now, with the attempt still open: a
  * failure of the database, or the reason of `stopping`.
  */
 export async function runAttempt(
@@ -60,7 +77,7 @@ export async function runAttempt(
   row: AttemptRow,
   manifest: Manifest,
   signals: UpdateSignals,
-): Promise<void> {
+): Promise<Parked | undefined> {
   const run: Run = {
     row,
     manifest,
@@ -75,14 +92,14 @@ export async function runAttempt(
     candidate: undefined,
   };
   try {
-    await runSteps(parts, run);
+    return await runSteps(parts, run);
   } catch (error) {
     await run.candidate?.discard();
     throw error;
   }
 }
 
-async function runSteps(parts: UpdateParts, run: Run): Promise<void> {
+async function runSteps(parts: UpdateParts, run: Run): Promise<Parked | undefined> {
   const { row } = run;
   let next: Step =
     run.progress.state === "idle" ? step(run.progress, "targeted") : resume(run.progress);
@@ -90,15 +107,21 @@ async function runSteps(parts: UpdateParts, run: Run): Promise<void> {
     run.progress = next.progress;
     if (isOutcome(next.progress.state)) {
       await conclude(parts, run, { outcome: next.progress.state, effect: next.effect });
-      return;
+      return undefined;
     }
-    parts.context.store.saveAttempt({ id: row.id, ...run.progress, gates: run.gates });
-    parts.onProgress(row.id, run.progress.state, 0);
-    next = step(run.progress, await eventOf(parts, run, next));
+    const { state } = run.progress;
+    // An attempt that waits is looked at again and again: only a change is worth a write.
+    if (!patient.has(state) || state !== row.state) {
+      parts.context.store.saveAttempt({ id: row.id, ...run.progress, gates: run.gates });
+    }
+    if (!patient.has(state)) parts.onProgress(row.id, state, 0);
+    const event = await eventOf(parts, run, next);
+    if (typeof event !== "string") return { state, waiting: event };
+    next = step(run.progress, event);
   }
 }
 
-async function eventOf(parts: UpdateParts, run: Run, next: Step): Promise<UpdateEvent> {
+async function eventOf(parts: UpdateParts, run: Run, next: Step): Promise<UpdateEvent | Waiting> {
   const { signals } = run;
   const withdrawn = () => signals.withdrawn.aborted && allows(run.progress, "withdrawn");
   try {
@@ -134,7 +157,7 @@ function withdraw(run: Run): UpdateEvent {
   return "withdrawn";
 }
 
-async function perform(parts: UpdateParts, run: Run, next: Step): Promise<UpdateEvent> {
+async function perform(parts: UpdateParts, run: Run, next: Step): Promise<UpdateEvent | Waiting> {
   const { context } = parts;
   const { manifest } = run;
   const slot = context.store.spareSlot(manifest.model);
@@ -146,14 +169,18 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
     case "verify":
       if (isControl) controlledSlot(context.store, manifest);
       else await storedBundle(context, manifest);
-      return isControl ? "controlled" : "verified";
+      return "verified";
+    case "await-permission": {
+      const waiting = await parts.waitingRoom.judge(run.row.id, manifest.install);
+      return waiting ?? (isControl ? "controlled" : "permitted");
+    }
     case "install":
       await installIntoSlot(context, manifest, slot);
       return "installed";
     case "trial": {
       const verdict = await runTrial(context, manifest, slot);
       run.gates = verdict.gates;
-      if (verdict.failed === undefined) return "passed";
+      if (verdict.failed === undefined) return heldBack(parts.holds.reason()) ? "held" : "passed";
       run.ending = { code: verdict.failed.gate, why: verdict.failed.why };
       return "worse";
     }
@@ -164,6 +191,8 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
       run.ending = failed ? { code: failed.gate, why: failed.why } : passedEnding(run.gates);
       return "observed";
     }
+    case "await-release":
+      return heldBack(parts.holds.reason()) ?? "released";
     case "switch":
       return switchOver(parts, run, slot);
     case "commit":

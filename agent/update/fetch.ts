@@ -98,6 +98,23 @@ export function namedArtifacts(documents: readonly unknown[]): Set<string> {
   return names;
 }
 
+/** Hashes of the files that waiting attempts, named by their manifests, will move out of the store. */
+export async function filesToInstall(
+  context: AgentContext,
+  documents: readonly unknown[],
+): Promise<string[]> {
+  const hashes: string[] = [];
+  for (const document of documents) {
+    const parsed = manifestSchema.safeParse((document as { signed?: unknown } | null)?.signed);
+    if (!parsed.success) continue;
+    const descriptor = storedPath(context.dataDir, parsed.data.bundle.sha256);
+    if ((await context.files.stat(descriptor)) === undefined) continue;
+    const { files } = await storedBundle(context, parsed.data);
+    hashes.push(...files.map(({ sha256 }) => sha256));
+  }
+  return hashes;
+}
+
 /**
  * Removes stored artifacts that are not in `keep`, and what unfinished transfers left. Only called
  * when nothing is under way; slots are never touched.

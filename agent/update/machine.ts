@@ -6,6 +6,7 @@ import { assert } from "../../shared/assert.ts";
 import {
   isOutcome,
   mayNotReturn,
+  patient,
   resumeEffects,
   transitions,
   type UpdateEffect,
@@ -17,7 +18,7 @@ export interface UpdateProgress {
   readonly state: UpdateState;
   /** Times that a step which may not return was begun again after a restart. */
   readonly resumes: number;
-  /** States stored for this attempt; a loop of any kind ends at `stepsMax`. */
+  /** States stored for this attempt but the patient ones; a loop of any kind ends at `stepsMax`. */
   readonly steps: number;
 }
 
@@ -35,7 +36,11 @@ export interface Step {
 export function step(progress: UpdateProgress, event: UpdateEvent): Step {
   const found = transitions.find(({ from, on }) => from === progress.state && on === event);
   assert(found !== undefined, `update: ${event} in state ${progress.state}`);
-  const next = { ...progress, state: found.to, steps: progress.steps + 1 };
+  const next = {
+    ...progress,
+    state: found.to,
+    steps: progress.steps + (patient.has(found.to) ? 0 : 1),
+  };
   if (next.steps > stepsMax && !isOutcome(found.to)) {
     return step({ ...progress, state: found.to, steps: 0 }, "exhausted");
   }
@@ -51,6 +56,8 @@ export function allows(progress: UpdateProgress, event: UpdateEvent): boolean {
 export function resume(progress: UpdateProgress): Step {
   const effect = resumeEffects.get(progress.state);
   assert(effect !== undefined, `update: nothing to resume in state ${progress.state}`);
+  // However often a device restarts while it waits, it goes on waiting.
+  if (patient.has(progress.state)) return { progress, effect };
   const steps = progress.steps + 1;
   const resumes = progress.resumes + (mayNotReturn.has(progress.state) ? 1 : 0);
   if (resumes > resumesMax || steps > stepsMax) return step(progress, "exhausted");

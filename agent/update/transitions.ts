@@ -9,8 +9,10 @@ export type UpdateState =
   | "idle"
   | "downloading"
   | "verifying"
+  | "waiting"
   | "installing"
   | "trialing"
+  | "holding"
   | "switching"
   | "observing"
   | "committed"
@@ -25,8 +27,11 @@ export type UpdateEvent =
   | "refused"
   | "downloaded"
   | "verified"
+  | "permitted"
   | "installed"
   | "passed"
+  | "held"
+  | "released"
   | "worse"
   | "serving"
   | "controlled"
@@ -39,8 +44,10 @@ export type UpdateEvent =
 export type UpdateEffect =
   | "download"
   | "verify"
+  | "await-permission"
   | "install"
   | "trial"
+  | "await-release"
   | "switch"
   | "observe"
   | "commit"
@@ -71,25 +78,35 @@ export const transitions: readonly Transition[] = [
   // A bad signature, another audience or an older counter: nothing is written but the outcome.
   row("idle", "refused", "refused", "leave"),
   row("downloading", "downloaded", "verifying", "verify"),
-  row("verifying", "verified", "installing", "install"),
+  row("verifying", "verified", "waiting", "await-permission"),
+  // No hold, an open window, enough power.
+  row("waiting", "permitted", "installing", "install"),
   row("installing", "installed", "trialing", "trial"),
   row("trialing", "passed", "switching", "switch"),
   row("trialing", "worse", "rolled-back", "discard"),
+  // A hold that came during the trial still keeps the candidate from serving.
+  row("trialing", "held", "holding", "await-release"),
+  row("holding", "released", "switching", "switch"),
   row("switching", "serving", "committed", "commit"),
   row("switching", "worse", "rolled-back", "discard"),
   // The spare slot was not touched yet: what it holds, the model before this one, stays.
   row("downloading", "broken", "failed", "leave"),
   row("verifying", "broken", "failed", "leave"),
+  row("waiting", "broken", "failed", "leave"),
   row("installing", "broken", "failed", "discard"),
   // A fault of our own parts in a trial says nothing about the model, yet the old one stays.
   row("trialing", "broken", "rolled-back", "discard"),
+  row("holding", "broken", "rolled-back", "discard"),
   row("switching", "broken", "rolled-back", "discard"),
   row("downloading", "withdrawn", "superseded", "leave"),
   row("verifying", "withdrawn", "superseded", "leave"),
+  row("waiting", "withdrawn", "superseded", "leave"),
   row("installing", "withdrawn", "superseded", "discard"),
   row("trialing", "withdrawn", "superseded", "discard"),
-  // A control: the committed model against itself. No slot is touched, whatever comes of it.
-  row("verifying", "controlled", "observing", "observe"),
+  row("holding", "withdrawn", "superseded", "discard"),
+  // A control: the committed model against itself. No slot is touched, whatever comes of it. It waits as
+  // the installs do that it is compared with.
+  row("waiting", "controlled", "observing", "observe"),
   row("observing", "observed", "observed", "leave"),
   row("observing", "broken", "failed", "leave"),
   row("observing", "withdrawn", "superseded", "leave"),
@@ -108,6 +125,9 @@ export const mayNotReturn: ReadonlySet<UpdateState> = new Set([
   "switching",
   "observing",
 ]);
+
+/** States that last as long as somebody or something else wants; no count ends them. */
+export const patient: ReadonlySet<UpdateState> = new Set(["waiting", "holding"]);
 
 export const outcomes = [
   "committed",

@@ -4,8 +4,9 @@
  *
  * Invariants: of one run of the controller, a document with an older revision is ignored (a restored
  * controller counts anew, so another run is listened to); an attempt that has an outcome is never
- * tried again, its outcome is sent again; what a document no longer names is withdrawn; a failure of
- * the disk or the database stops updates for a while and never the program.
+ * tried again, its outcome is sent again; what a document no longer names is withdrawn; an attempt that
+ * must wait lets others go on; a failure of the disk or the database stops updates for a while and
+ * never the program.
  */
 import { verifyManifest } from "../../shared/artifact/manifest.ts";
 import { signedSchema } from "../../shared/artifact/signature.ts";
@@ -13,9 +14,10 @@ import { type BackoffOptions, backoffMs } from "../../shared/backoff.ts";
 import { isFleetError } from "../../shared/errors.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { AttemptRow } from "../state/store.ts";
+import { believedNow } from "../time.ts";
 import { worldError } from "../world-error.ts";
-import { runAttempt, type UpdateParts } from "./executor.ts";
-import { collectArtifacts, namedArtifacts } from "./fetch.ts";
+import { type Parked, runAttempt, type UpdateParts } from "./executor.ts";
+import { collectArtifacts, filesToInstall, namedArtifacts } from "./fetch.ts";
 import { measureOnce, resendMeasurements } from "./measurement.ts";
 import { refuse, target } from "./target.ts";
 
@@ -33,6 +35,9 @@ export interface Updater {
 
 /** Pauses while disk or database fail: someone must first free space. */
 const failureBackoff: BackoffOptions = { baseMs: 1_000, capMs: 60_000 };
+/** How often an attempt that waits is looked at: windows count in minutes, power changes unheard. */
+const lookEveryMs = 60_000;
+const lookEarliestMs = 1_000;
 /** Concluded attempts that are remembered beside those that are still named. */
 const attemptsKept = 100;
 
@@ -42,6 +47,8 @@ interface State {
   /** False until every model of `desired` was turned into an attempt. */
   targeted: boolean;
   current: { id: string; withdrawn: AbortController } | undefined;
+  /** Attempts that wait, with what was last reported of them. */
+  parked: Map<string, Parked>;
 }
 
 export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Updater {
@@ -53,7 +60,9 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
     sender: undefined,
     targeted: true,
     current: undefined,
+    parked: new Map(),
   };
+  let cancelLook = () => {};
   let working: Promise<void> | undefined;
   let woken = false;
 
@@ -76,6 +85,9 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
       try {
         await work(parts, state, stopping.signal);
         failures = 0;
+        cancelLook();
+        if (stopping.signal.aborted) return;
+        if (state.parked.size > 0) cancelLook = clock.after(nextLookMs(context, state), wake);
       } catch (error) {
         if (stopping.signal.aborted) return;
         const known = worldError(error);
@@ -87,6 +99,7 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
     }
   };
 
+  parts.holds.onChange(wake);
   return {
     start: wake,
     desiredRevision: () => state.desired?.revision ?? -1,
@@ -106,6 +119,7 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
     },
     async stop() {
       stopping.abort();
+      cancelLook();
       await working?.catch(() => {});
     },
   };
@@ -126,20 +140,30 @@ function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): 
   parts.messenger.flush();
 }
 
-/** Does all there is to do, attempts before measurements, and clears up behind it. */
+/** In a minute, or earlier when a window opens. */
+function nextLookMs({ store, clock }: UpdateParts["context"], { parked }: State): number {
+  const nowMs = believedNow(store, clock).ms;
+  const waits = [...parked.values()].map(({ waiting }) => (waiting.untilMs ?? Infinity) - nowMs);
+  return Math.max(lookEarliestMs, Math.min(lookEveryMs, ...waits));
+}
+
+/** Does all that may be done now, attempts before measurements, and clears up behind it. */
 async function work(
   parts: UpdateParts & { onnxruntime: string },
   state: State,
   stopping: AbortSignal,
 ): Promise<void> {
   const { store } = parts.context;
+  const seen = new Set<string>();
   while (!stopping.aborted) {
     if (!state.targeted) targetAll(parts, state);
-    const row = store.openAttempts()[0];
+    const row = store.openAttempts().find((one) => !seen.has(one.id) || isWithdrawn(state, one));
     if (row !== undefined) {
-      await attemptOnce(parts, state, row, stopping);
+      seen.add(row.id);
+      park(parts, state, row.id, await attemptOnce(parts, state, row, stopping));
       continue;
     }
+    if (parts.holds.reason() !== undefined) break;
     const next =
       state.desired?.standing === "active"
         ? state.desired.measurements.find(({ measurement }) => !store.measurementDone(measurement))
@@ -150,12 +174,27 @@ async function work(
   if (!stopping.aborted) await collect(parts, state);
 }
 
+/** Remembers why an attempt waits, and reports it when that is news. */
+function park(parts: UpdateParts, { parked }: State, id: string, now: Parked | undefined): void {
+  const before = parked.get(id);
+  if (now === undefined) {
+    parked.delete(id);
+    return;
+  }
+  parked.set(id, now);
+  const isNews =
+    before?.state !== now.state ||
+    before.waiting.code !== now.waiting.code ||
+    before.waiting.untilMs !== now.waiting.untilMs;
+  if (isNews) parts.onProgress(id, now.state, 0, now.waiting);
+}
+
 async function attemptOnce(
   parts: UpdateParts,
   state: State,
   row: AttemptRow,
   stopping: AbortSignal,
-): Promise<void> {
+): Promise<Parked | undefined> {
   const { store, identity } = parts.context;
   const document = signedSchema.parse(JSON.parse(row.manifestJson));
   const withdrawn = new AbortController();
@@ -163,13 +202,14 @@ async function attemptOnce(
   try {
     if (isWithdrawn(state, row)) withdrawn.abort();
     const manifest = verifyManifest(document, identity.signingKeys);
-    await runAttempt(parts, row, manifest, { withdrawn: withdrawn.signal, stopping });
+    return await runAttempt(parts, row, manifest, { withdrawn: withdrawn.signal, stopping });
   } catch (error) {
     // A document that was accepted before and no longer holds ends its attempt.
     if (!isFleetError(error, "signature-invalid") && !isFleetError(error, "manifest-invalid")) {
       throw error;
     }
     store.transaction(() => refuse(parts, { model: row.model, attempt: row.id, document }, error));
+    return undefined;
   } finally {
     state.current = undefined;
   }
@@ -190,6 +230,9 @@ async function collect(parts: UpdateParts, { desired }: State): Promise<void> {
     attemptsKept,
   );
   context.store.pruneMeasurements(desired.measurements.map(({ measurement }) => measurement));
-  const documents = [...attempts, ...desired.measurements].map(({ manifest }) => manifest);
-  await collectArtifacts(context, namedArtifacts(documents));
+  const named = [...attempts, ...desired.measurements].map(({ manifest }) => manifest);
+  const open = context.store.openAttempts().map((row) => JSON.parse(row.manifestJson));
+  const keep = namedArtifacts([...named, ...open]);
+  for (const file of await filesToInstall(context, open)) keep.add(file);
+  await collectArtifacts(context, keep);
 }

@@ -4,6 +4,7 @@ import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { type CommandGroup, withExamples } from "./command.ts";
 import { compressCommands } from "./commands/compress.ts";
 import { deviceCommands } from "./commands/device.ts";
+import { holdCommands } from "./commands/hold.ts";
 import { modelCommands } from "./commands/model.ts";
 import { programCommands } from "./commands/programs.ts";
 import { rolloutCommands } from "./commands/rollout.ts";
@@ -18,6 +19,7 @@ const groups: readonly CommandGroup[] = [
   compressCommands,
   settingsCommands,
   rolloutCommands,
+  holdCommands,
 ];
 
 export function buildProgram(io: CliIo): Command {

@@ -19,6 +19,7 @@ import { messageOfTopic, messages, type PayloadOf } from "../../shared/protocol/
 import { controllerFilters, parseTopic, topicOf } from "../../shared/protocol/topics.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishAllDesired } from "../fleet/desired.ts";
+import { publishHolds } from "../fleet/holds.ts";
 import { createAcks } from "./acks.ts";
 import type { Gate } from "./gate.ts";
 import type { DirectHandler, DirectName, OutboxHandler, OutboxName } from "./handlers/handler.ts";
@@ -109,7 +110,7 @@ export function createLink(options: {
       opened.onMessage(receive);
       for (const filter of controllerFilters(tenant)) await opened.subscribe(filter, 1);
       options.gate.open();
-      void publishAllDesired(options.ctx()).catch((error: unknown) => {
+      void tellAll(options.ctx()).catch((error: unknown) => {
         ports.log.error("wanted states could not be sent", { error: String(error) });
       });
     },
@@ -129,6 +130,12 @@ export function createLink(options: {
       await acks.flush();
     },
   };
+}
+
+/** Nobody knows what the broker lost: holds first, so that nothing is installed before they are known. */
+async function tellAll(ctx: ControllerContext): Promise<void> {
+  await publishHolds(ctx, { kind: "tenant" });
+  await publishAllDesired(ctx);
 }
 
 /** Tasks of one key run one after the other, those of others beside them. */

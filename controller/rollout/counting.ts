@@ -129,7 +129,7 @@ async function lateDevices(
   const rows = await trx
     .selectFrom("attempts")
     .innerJoin("devices", "devices.id", "attempts.device")
-    .select(["attempts.id", "attempts.createdAtMs", "devices.reportedJson"])
+    .select(["attempts.id", "attempts.createdAtMs", "devices.reportedJson", "devices.online"])
     .where("attempts.rollout", "=", rollout)
     .where("attempts.stage", "=", stage)
     .where("attempts.outcome", "is", null)
@@ -137,9 +137,10 @@ async function lateDevices(
     .where("attempts.createdAtMs", "<=", ctx.clock.wallMs() - deadlineMs)
     .where("devices.standing", "=", "active")
     .execute();
-  for (const { id, createdAtMs, reportedJson } of rows) {
+  const nowMs = ctx.clock.wallMs();
+  for (const { id, createdAtMs, reportedJson, online } of rows) {
     if (waitedMs(ctx, createdAtMs, deadlineMs) < deadlineMs) continue;
-    if (isWaiting(reportedOf(reportedJson), id)) late.waiting++;
+    if (isWaiting(reportedOf(reportedJson), id, { nowMs, online: online === 1 })) late.waiting++;
     else late.silent++;
   }
   return late;

@@ -6,6 +6,7 @@ import { assert } from "../../shared/assert.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
+import { installPolicyOf } from "../fleet/regions.ts";
 import type { Database } from "../storage/database.ts";
 
 /** Oldest agent that understands today's bundles. */
@@ -51,6 +52,11 @@ export async function signRelease(
   const bytes = await ctx.blobs.read(target.bundleSha256, { maxBytes: bundleDescriptorBytesMax });
   const bundle = decodeBundle(bytes, target.bundleSha256);
   const golden = await goldenProof(ctx, trx, { ...target, poolSha256: variant.poolSha256 });
+  const placed = await trx
+    .selectFrom("devices")
+    .select("region")
+    .where("id", "=", target.device)
+    .executeTakeFirst();
   const nowMs = ctx.clock.wallMs();
   assert(variant.opset !== null, "a ready variant has an opset");
   return signManifest(
@@ -72,6 +78,7 @@ export async function signRelease(
       choiceEmulated: target.choiceEmulated,
       golden,
       gates: gatesOf(target, ctx.config.alphaDevice),
+      install: installPolicyOf(ctx.fleet.regions, placed?.region),
       agentMin,
       issuedAtMs: nowMs,
       expiresAtMs: nowMs + ctx.config.manifestTtlMs,

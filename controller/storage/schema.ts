@@ -264,6 +264,14 @@ export interface DesiredModelTable {
   model: string;
   attempt: string;
 }
+/** The newest hold or release of each scope. */
+export interface HoldTable {
+  /** `tenant` or `region:` and its name. */
+  scope: string;
+  sequence: number;
+  /** As it was signed. */
+  documentJson: string;
+}
 /** Outbox messages that were stored once; a second delivery is acked and ignored. */
 export interface ReceivedTable {
   device: string;
@@ -341,6 +349,7 @@ export interface ControllerTables {
   rolloutMembers: RolloutMemberTable;
   attempts: AttemptTable;
   desiredModels: DesiredModelTable;
+  holds: HoldTable;
   received: ReceivedTable;
   telemetryWindows: TelemetryWindowTable;
   pairs: PairTable;

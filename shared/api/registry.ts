@@ -1,5 +1,6 @@
 /** Every route of the API by name. A new one is one definition and, in the controller, one handler. */
 import { deviceRoutes } from "./routes/devices.ts";
+import { holdRoutes } from "./routes/holds.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
@@ -13,6 +14,7 @@ export const routes = {
   ...modelRoutes,
   ...jobRoutes,
   ...rolloutRoutes,
+  ...holdRoutes,
   ...settingsRoutes,
   ...telemetryRoutes,
 };

@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { FleetError } from "../errors.ts";
 import { sha256Schema } from "./hash.ts";
+import { installAlways, installPolicySchema } from "./install-policy.ts";
 import { deviceIdSchema, modelNameSchema, nameSchema, tenantSchema } from "./names.ts";
 import {
   type KeyPair,
@@ -66,6 +67,8 @@ export const manifestSchema = z.object({
   choiceEmulated: z.boolean(),
   golden: z.array(z.object({ shard: artifactRefSchema, reference: artifactRefSchema })).max(8),
   gates: gatesSchema,
+  /** When the device may install it. */
+  install: installPolicySchema.default(installAlways),
   agentMin: z.string().max(32),
   issuedAtMs: z.int().min(0),
   expiresAtMs: z.int().min(0),

@@ -6,6 +6,7 @@ import { artifactBlock, artifactRefused, artifactRequest } from "./messages/arti
 import { attemptOutcome } from "./messages/attempt-outcome.ts";
 import { desired } from "./messages/desired.ts";
 import { enrolRequest, enrolResponse } from "./messages/enrol.ts";
+import { hold } from "./messages/hold.ts";
 import { inventory } from "./messages/inventory.ts";
 import { measurement } from "./messages/measurement.ts";
 import { birth, death } from "./messages/presence.ts";
@@ -19,6 +20,7 @@ export const messages = {
   birth,
   death,
   desired,
+  hold,
   reported,
   "attempt-outcome": attemptOutcome,
   measurement,

@@ -44,6 +44,7 @@ export function agentFolder(): AgentFolder {
         },
         boot: String(++boots).padStart(16, "0"),
         profile: sampleProfile,
+        readPower: async () => ({ source: "mains", fraction: null }),
         emulated: true,
         fingerprint: "f",
         agentVersion: "0.1.0",

@@ -69,8 +69,10 @@ export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> }
     measurements: [{ measurement: "m-1", manifest: signed }],
     telemetry: { windowMs: 30_000 },
   },
+  hold: { holds: [signed] },
   reported: {
     desiredRevision: 9,
+    holds: [],
     models: {
       digits: {
         committed: {
@@ -81,7 +83,7 @@ export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> }
         },
         servingSha256: hash("bundle"),
         releaseCounterHighest: 5,
-        update: { attempt: "a-2", state: "downloading", progressFraction: 0.25 },
+        update: { attempt: "a-2", state: "downloading", progressFraction: 0.25, waiting: null },
       },
     },
   },

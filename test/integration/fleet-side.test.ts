@@ -124,6 +124,7 @@ describe("reported numbers", () => {
   const reported = (device: string, releaseCounterHighest: number, desiredRevision = 0) =>
     onReported(controller.ctx, sender(device), {
       desiredRevision,
+      holds: [],
       models: {
         counted: { committed: null, servingSha256: null, releaseCounterHighest, update: null },
       },

@@ -2,6 +2,7 @@
 import type { RouteName } from "../../../shared/api/registry.ts";
 import { deviceHandlers } from "./devices.ts";
 import type { Handlers } from "./handler.ts";
+import { holdHandlers } from "./holds.ts";
 import { jobHandlers } from "./jobs.ts";
 import { modelHandlers } from "./models.ts";
 import { rolloutHandlers } from "./rollouts.ts";
@@ -15,6 +16,7 @@ export const handlers: Handlers<RouteName> = {
   ...modelHandlers,
   ...jobHandlers,
   ...rolloutHandlers,
+  ...holdHandlers,
   ...settingsHandlers,
   ...telemetryHandlers,
 };

@@ -41,11 +41,12 @@ export const settingsHandlers: Handlers<keyof typeof settingsRoutes> = {
   },
   async listRegions({ ctx }) {
     return {
-      regions: ctx.fleet.regions.map(({ name, title, timeZone, link }) => ({
+      regions: ctx.fleet.regions.map(({ name, title, timeZone, link, install }) => ({
         name,
         title,
         timeZone: timeZone ?? null,
         link: { ...link },
+        install,
       })),
     };
   },

@@ -2,6 +2,7 @@
 
 import { publishDesired } from "../../fleet/desired.ts";
 import { storeStanding } from "../../fleet/devices.ts";
+import { publishHolds } from "../../fleet/holds.ts";
 import { judgeBirth } from "../../fleet/presence.ts";
 import { deviceAppeared } from "../../rollout/service.ts";
 import type { DirectHandler } from "./handler.ts";
@@ -46,8 +47,11 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
     }
     return true;
   });
-  if (allowed)
-    await publishDesired(ctx, [...new Set([device, ...(await deviceAppeared(ctx, device))])]);
-  // It connected in the moment in which it was retired.
-  else ctx.disconnect(device);
+  if (!allowed) {
+    // It connected in the moment in which it was retired.
+    ctx.disconnect(device);
+    return;
+  }
+  await publishHolds(ctx, { device });
+  await publishDesired(ctx, [...new Set([device, ...(await deviceAppeared(ctx, device))])]);
 };

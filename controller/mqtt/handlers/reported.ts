@@ -1,10 +1,12 @@
 /**
  * What a device runs. Its release counters may be above ours when our state is older than the
- * device's: ours then jump past them, so that nothing is downgraded or tried again.
+ * device's: ours then jump past them, so that nothing is downgraded or tried again. Holds that we signed
+ * and have forgotten are taken back from it.
  */
 
 import { messages, type PayloadOf } from "../../../shared/protocol/registry.ts";
 import { publishDesired } from "../../fleet/desired.ts";
+import { learnHolds, publishHolds } from "../../fleet/holds.ts";
 import { openCampaigns } from "../../rollout/campaign.ts";
 import { learnReleaseCounter } from "../../rollout/counter.ts";
 import { advanceRollout } from "../../rollout/service.ts";
@@ -17,13 +19,13 @@ import type { DirectHandler } from "./handler.ts";
 const numberMax = 2 ** 52;
 
 export const onReported: DirectHandler<"reported"> = async (ctx, { device }, reported) => {
-  const { behind, changed } = await ctx.db.transaction().execute(async (trx) => {
+  const { behind, changed, learnt } = await ctx.db.transaction().execute(async (trx) => {
     const row = await trx
       .selectFrom("devices")
       .select(["desiredRevision", "reportedJson"])
       .where("id", "=", device)
       .executeTakeFirst();
-    if (row === undefined) return { behind: false, changed: [] };
+    if (row === undefined) return { behind: false, changed: [], learnt: [] };
     for (const [model, { releaseCounterHighest }] of Object.entries(reported.models)) {
       if (releaseCounterHighest <= numberMax)
         await learnReleaseCounter(trx, model, releaseCounterHighest);
@@ -39,8 +41,10 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
       })
       .where("id", "=", device)
       .execute();
-    return { behind: isBehind, changed: changedModels(row.reportedJson, reported) };
+    const learnt = await learnHolds(ctx, trx, reported.holds);
+    return { behind: isBehind, changed: changedModels(row.reportedJson, reported), learnt };
   });
+  for (const scope of learnt) await publishHolds(ctx, scope);
   if (behind) await publishDesired(ctx, [device]);
   // A rollback ends with the last device that serves the old bundle again.
   for (const id of await openCampaigns(ctx, changed)) await advanceRollout(ctx, id);

@@ -1,7 +1,13 @@
 /** All migrations in order. A new one is one file and one line here; old ones are never edited. */
 import type { Migration } from "../migrate.ts";
 import { migration0001 } from "./0001-first-schema.ts";
+import { migration0002 } from "./0002-holds.ts";
 import { migration0003 } from "./0003-rollout-control.ts";
 import { migration0004 } from "./0004-evidence.ts";
 
-export const migrations: readonly Migration[] = [migration0001, migration0003, migration0004];
+export const migrations: readonly Migration[] = [
+  migration0001,
+  migration0002,
+  migration0003,
+  migration0004,
+];

@@ -1,5 +1,6 @@
 /** What operators write as YAML: device classes, regions and recipes. */
 import { z } from "zod";
+import { installPolicySchema } from "../../artifact/install-policy.ts";
 import { nameSchema } from "../../artifact/names.ts";
 import { defineRoute } from "../route.ts";
 import { deviceExplanationSchema } from "./devices.ts";
@@ -45,6 +46,8 @@ const regionSchema = z
     title: z.string(),
     timeZone: z.string().nullable(),
     link: z.record(z.string(), z.unknown()),
+    /** When devices there may install. */
+    install: installPolicySchema.omit({ timeZone: true }),
   })
   .meta({ id: "Region" });
 

@@ -1,8 +1,11 @@
 /** What a device really runs, derived from what is committed on its disk. */
 import { z } from "zod";
 import { sha256Schema } from "../../artifact/hash.ts";
+import { scopeKeySchema } from "../../artifact/hold.ts";
 import { modelNameSchema, nameSchema } from "../../artifact/names.ts";
+import { signedSchema } from "../../artifact/signature.ts";
 import { defineMessage } from "../message.ts";
+import { holdsMax } from "./hold.ts";
 
 export const reported = defineMessage({
   name: "reported",
@@ -13,6 +16,18 @@ export const reported = defineMessage({
   bytesMax: 65_536,
   schema: z.object({
     desiredRevision: z.int().min(-1),
+    /** The newest hold or release of each scope that this device knows and obeys. */
+    holds: z
+      .array(
+        z.object({
+          scope: scopeKeySchema,
+          sequence: z.int().min(1),
+          /** The document, unless the controller sent it over this connection. */
+          document: signedSchema.nullable(),
+        }),
+      )
+      .max(holdsMax)
+      .default([]),
     models: z.record(
       modelNameSchema,
       z.object({
@@ -33,6 +48,16 @@ export const reported = defineMessage({
             attempt: nameSchema,
             state: nameSchema,
             progressFraction: z.number().min(0).max(1),
+            /** Set while the update waits for a hold to end, its install window or power. */
+            waiting: z
+              .object({
+                code: z.enum(["hold", "window", "battery"]),
+                why: z.string().max(1_024),
+                /** When the wait is over by what the device knows; null when it does not know. */
+                untilMs: z.number().nullable(),
+              })
+              .nullable()
+              .default(null),
           })
           .nullable(),
       }),

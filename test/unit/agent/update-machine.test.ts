@@ -11,6 +11,7 @@ import {
 import {
   isOutcome,
   mayNotReturn,
+  patient,
   resumeEffects,
   transitions,
   type UpdateState,
@@ -51,6 +52,39 @@ describe("the table", () => {
   });
 });
 
+describe("waiting", () => {
+  it("stands between the verified bundle and the first write to a slot", () => {
+    const into = transitions.filter(({ to }) => to === "installing");
+    expect(into.map(({ from, on }) => `${from}/${on}`)).toEqual(["waiting/permitted"]);
+    expect(step(at("verifying"), "verified").progress.state).toBe("waiting");
+  });
+  it("is not counted as a step, and so never ends an update by itself", () => {
+    expect(step(at("verifying", { steps: stepsMax }), "verified").progress).toMatchObject({
+      state: "waiting",
+      steps: stepsMax,
+    });
+  });
+  it("ends when nobody wants the update any more, and leaves the slot as it was", () => {
+    expect(step(at("waiting"), "withdrawn")).toMatchObject({
+      effect: "leave",
+      progress: { state: "superseded" },
+    });
+    expect(step(at("holding"), "withdrawn")).toMatchObject({
+      effect: "discard",
+      progress: { state: "superseded" },
+    });
+  });
+  it("begins again right before the switch when a hold came during the trial", () => {
+    const held = step(at("trialing"), "held").progress;
+    expect(held.state).toBe("holding");
+    expect(step(held, "released")).toMatchObject({
+      effect: "switch",
+      progress: { state: "switching" },
+    });
+    expect(allows(at("switching"), "held")).toBe(false);
+  });
+});
+
 describe("a step", () => {
   it("walks a good update to its commit", () => {
     let progress = at("idle");
@@ -58,6 +92,7 @@ describe("a step", () => {
       "targeted",
       "downloaded",
       "verified",
+      "permitted",
       "installed",
       "passed",
       "serving",
@@ -67,7 +102,7 @@ describe("a step", () => {
     expect(progress).toMatchObject({ state: "committed", steps: 6 });
   });
   it("walks a control to its observation without touching a slot", () => {
-    const effects = ["targeted", "downloaded", "controlled", "observed"] as const;
+    const effects = ["targeted", "downloaded", "verified", "controlled", "observed"] as const;
     let progress = at("idle");
     const seen = effects.map((event) => {
       const next = step(progress, event);
@@ -75,7 +110,7 @@ describe("a step", () => {
       return next.effect;
     });
     expect(progress.state).toBe("observed");
-    expect(seen).toEqual(["download", "verify", "observe", "leave"]);
+    expect(seen).toEqual(["download", "verify", "await-permission", "observe", "leave"]);
     const ways = transitions.filter(({ from }) => from === "observing");
     expect(new Set(ways.map(({ effect }) => effect))).toEqual(new Set(["leave"]));
   });
@@ -101,6 +136,11 @@ describe("a restart", () => {
       effect,
       progress: { state: end },
     });
+  });
+  it.each([...patient])("in %s costs nothing, however often it happens", (state) => {
+    let progress = at(state, { steps: stepsMax, resumes: resumesMax });
+    for (let time = 0; time < 100; time++) progress = resume(progress).progress;
+    expect(progress).toEqual(at(state, { steps: stepsMax, resumes: resumesMax }));
   });
   it("in a download may happen often, but not for ever", () => {
     expect(resume(at("downloading", { steps: stepsMax - 1 })).progress.state).toBe("downloading");

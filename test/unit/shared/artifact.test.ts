@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Bundle, decodeBundle, encodeBundle } from "../../../shared/artifact/bundle.ts";
 import { canonicalJson } from "../../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../../shared/artifact/hash.ts";
+import { installAlways } from "../../../shared/artifact/install-policy.ts";
 import { type Manifest, signManifest, verifyManifest } from "../../../shared/artifact/manifest.ts";
 import { generateKeyPair } from "../../../shared/artifact/signature.ts";
 import { decodeClaimToken, encodeClaimToken } from "../../../shared/protocol/claim-token.ts";
@@ -52,6 +53,7 @@ const manifest: Manifest = {
     parityFlipFractionMax: 0.005,
     alphaDevice: 0.001,
   },
+  install: installAlways,
   agentMin: "0.1.0",
   issuedAtMs: 1,
   expiresAtMs: 2,
