@@ -51,7 +51,7 @@ export const reported = defineMessage({
             /** Set while the update waits for a hold to end, its install window or power. */
             waiting: z
               .object({
-                code: z.enum(["hold", "window", "battery"]),
+                code: nameSchema,
                 why: z.string().max(1_024),
                 /** When the wait is over by what the device knows; null when it does not know. */
                 untilMs: z.number().nullable(),
