@@ -1,5 +1,6 @@
 /** All benchmarks: a new one is one file and one line here. */
 import { crashBenchmark } from "./crash.ts";
+import { flashBenchmark } from "./flash.ts";
 import type { Benchmark } from "./frame.ts";
 import { killBenchmark } from "./kill.ts";
 import { onnxCodec } from "./onnx-codec.ts";
@@ -10,4 +11,5 @@ export const benchmarks: readonly Benchmark[] = [
   killBenchmark,
   crashBenchmark,
   verdictsBenchmark,
+  flashBenchmark,
 ];

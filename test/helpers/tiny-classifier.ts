@@ -10,14 +10,17 @@ import { seededRandom } from "../../shared/prng.ts";
 const side = 8;
 const classes = 4;
 
-/** `scale` multiplies the weights of the convolution: about the same answers from other bytes. */
 interface Change {
   readonly weights?: Float32Array;
+  /** Multiplies the weights of the convolution: about the same answers from other bytes. */
   readonly scale?: number;
+  /** Of the convolution, 8 when not given; each is about 300 bytes of the file. */
+  readonly channels?: number;
 }
 
 /** Conv, Relu, pooling and Gemm on uint8 images of 8 × 8, four classes. */
 export function tinyClassifier(change: Change = {}): ModelProto {
+  const { channels = 8, scale = 1 } = change;
   const random = seededRandom(3);
   const values = (count: number) =>
     Float32Array.from({ length: count }, () => random.nextFloat() - 0.5);
@@ -46,11 +49,11 @@ export function tinyClassifier(change: Change = {}): ModelProto {
       initializers: [
         floatTensor(
           "w",
-          [8, 1, 3, 3],
-          change.weights ?? values(72).map((weight) => weight * (change.scale ?? 1)),
+          [channels, 1, 3, 3],
+          change.weights ?? values(9 * channels).map((weight) => weight * scale),
         ),
-        floatTensor("b", [8], values(8)),
-        floatTensor("g", [128, classes], values(128 * classes)),
+        floatTensor("b", [channels], values(channels)),
+        floatTensor("g", [16 * channels, classes], values(16 * channels * classes)),
         floatTensor("h", [classes], values(classes)),
       ],
     }),

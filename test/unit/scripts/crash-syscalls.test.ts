@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { createDisk, type Tree } from "../../../scripts/bench/crash/syscalls/disk.ts";
 import { cutPoints, hashOf } from "../../../scripts/bench/crash/syscalls/disks.ts";
+import { flashBytesOf } from "../../../scripts/bench/crash/syscalls/flash-bytes.ts";
 import { type DiskOperation, readTrace } from "../../../scripts/bench/crash/syscalls/trace.ts";
 
 const hex = (text: string) =>
@@ -133,4 +134,18 @@ it("names each disk once, and again when the server has heard", () => {
     { after: 2, cut: "dropped", told: true },
   ]);
   expect(hashOf(start)).not.toBe(hashOf(new Map([["new", bytes(4, 1)]])));
+});
+
+it("counts a page once per sync and what was given to the calls in full", () => {
+  const operations = [
+    write("old", 0, bytes(10, 1)),
+    write("old", 20, bytes(10, 1)),
+    sync("old"),
+    write("old", 4_090, bytes(10, 1)),
+    sync("other"),
+    { kind: "rename", from: "old", path: "new", atMs } as const,
+    sync("new"),
+    write("other", 0, bytes(1, 1)),
+  ];
+  expect(flashBytesOf(operations)).toEqual({ rawBytes: 31, pageBytes: 4 * 4_096, syncs: 3 });
 });

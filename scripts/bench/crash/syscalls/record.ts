@@ -46,8 +46,11 @@ export function whyNoStrace(): string | undefined {
   return status === 0 ? undefined : `strace may not trace: ${String(stderr).trim()}`;
 }
 
+/** Makes a file of three blocks. */
+const channelsUsual = 512;
+
 /** Works in `folder`, which is empty and stays for the replays. */
-export async function recordUpdate(folder: string): Promise<Recording> {
+export async function recordUpdate(folder: string, channels = channelsUsual): Promise<Recording> {
   const configDir = join(folder, "config");
   const serverDir = join(folder, "server");
   const agentDir = join(folder, "agent");
@@ -55,7 +58,10 @@ export async function recordUpdate(folder: string): Promise<Recording> {
   writeFileSync(join(configDir, "classes.yaml"), classesYaml);
   const config = { configDir, mqttPort: await freePort() };
   const before = await startTestController(serverDir, { config });
-  const bundles = [await prepare(before, "1", 1), await prepare(before, "2", 1.001)] as const;
+  const bundles = [
+    await prepare(before, "1", { channels, scale: 1 }),
+    await prepare(before, "2", { channels, scale: 1.001 }),
+  ] as const;
   await firstVersion(before, folder, agentDir);
   const rollout = (await startRollout(before.ctx, { model, version: "2" })).id;
   await before.stop();
@@ -79,8 +85,12 @@ export async function recordUpdate(folder: string): Promise<Recording> {
   return { start, operations, toldAtMs, servers, ...config, rollout, bundles, updateBytes };
 }
 
-function prepare({ ctx }: RunningController, version: string, scale: number): Promise<string> {
-  const modelBytes = tinyModelBytes({ scale });
+function prepare(
+  { ctx }: RunningController,
+  version: string,
+  change: { channels: number; scale: number },
+): Promise<string> {
+  const modelBytes = tinyModelBytes(change);
   return prepareChoice(ctx, { model, version, deviceClass: "any", modelBytes });
 }
 

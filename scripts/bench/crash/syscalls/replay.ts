@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { databasePath, servingPath, slotDir } from "../../../../agent/paths.ts";
+import { databasePath, slotDir } from "../../../../agent/paths.ts";
 import type { RunningController } from "../../../../controller/controller.ts";
 import { getDevice } from "../../../../controller/fleet/devices.ts";
 import { showRollout } from "../../../../controller/rollout/views.ts";
@@ -17,6 +17,7 @@ import { startTestController } from "../../../../test/helpers/test-controller.ts
 import { program, waitFor } from "../../../fleet/programs.ts";
 import type { Tree } from "./disk.ts";
 import { type CutPoint, disksAt, writeTree } from "./disks.ts";
+import { ask } from "./local-api.ts";
 import { device, model, type Recording } from "./record.ts";
 
 /** A boot, a download and a trial on a busy machine. */
@@ -95,21 +96,6 @@ function endOf(
 
 const bundleOf = ([before, after]: Recording["bundles"], outcome: string) =>
   outcome === "committed" ? after : before;
-
-const sampleBase64 = Buffer.alloc(64, 7).toString("base64");
-
-/** The bundle that answers a sample on the agent's local API. */
-async function ask(agentDir: string): Promise<string> {
-  const { url } = JSON.parse(readFileSync(servingPath(agentDir), "utf8")) as { url: string };
-  const response = await fetch(`${url}/v1/models/${model}/infer`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ inputs: { x: sampleBase64 } }),
-  });
-  const answer = (await response.json()) as { bundleSha256?: string; message?: string };
-  if (answer.bundleSha256 === undefined) throw new Error(`no answer: ${answer.message}`);
-  return answer.bundleSha256;
-}
 
 interface DiskState {
   readonly committed: { slot: "a" | "b"; bundleSha256: string } | undefined;
