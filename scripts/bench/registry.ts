@@ -4,6 +4,7 @@ import { flashBenchmark } from "./flash.ts";
 import type { Benchmark } from "./frame.ts";
 import { killBenchmark } from "./kill.ts";
 import { onnxCodec } from "./onnx-codec.ts";
+import { skewBenchmark } from "./skew.ts";
 import { verdictsBenchmark } from "./verdicts.ts";
 
 export const benchmarks: readonly Benchmark[] = [
@@ -12,4 +13,5 @@ export const benchmarks: readonly Benchmark[] = [
   crashBenchmark,
   verdictsBenchmark,
   flashBenchmark,
+  skewBenchmark,
 ];

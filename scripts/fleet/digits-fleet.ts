@@ -1,4 +1,4 @@
-/** A fleet of three gateways with two versions of the digit classifier compressed and chosen. */
+/** A fleet of three gateways with versions of the digit classifier compressed and chosen. */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { loadMnist } from "../data/mnist.ts";
 import { digitsInterface } from "../demo/digits-interface.ts";
 import { compress, devices, importVersion, longWaitMs, measure } from "../demo/operator.ts";
 import { readDigitModel } from "../models/digits/record.ts";
-import { type LocalFleet, startLocalFleet } from "./local-fleet.ts";
+import { type LocalFleet, type Releases, startLocalFleet } from "./local-fleet.ts";
 import { waitFor } from "./programs.ts";
 
 export const digitsModel = "digits";
@@ -17,13 +17,19 @@ const poolImages = 7_000;
 const telemetryWindowMs = 10_000;
 const ids = ["gateway-1", "gateway-2", "gateway-3"];
 
-export async function startDigitsFleet(recipes: readonly string[]): Promise<LocalFleet> {
+export async function startDigitsFleet(
+  recipes: readonly string[],
+  options: { versions?: readonly string[]; releases?: Releases } = {},
+): Promise<LocalFleet> {
+  const { versions = ["1", "2"], releases = {} } = options;
   const folder = mkdtempSync(join(tmpdir(), "fleetfit-fleet-"));
-  const configDir = fileURLToPath(new URL("../demo/config", import.meta.url));
-  const fleet = await startLocalFleet({ folder, configDir, telemetryWindowMs });
+  // An older controller knows only the settings of its own time.
+  const root = releases.controllerRoot ?? fileURLToPath(new URL("../..", import.meta.url));
+  const configDir = join(root, "scripts/demo/config");
+  const fleet = await startLocalFleet({ folder, configDir, telemetryWindowMs, releases });
   const golden = writeGoldenPool(join(folder, "golden"), goldenPool(loadMnist(), poolImages));
   for (const id of ids) await fleet.addAgent({ id, region: "eu-west", labels: {} });
-  for (const version of ["1", "2"]) {
+  for (const version of versions) {
     await importVersion(fleet.api(), {
       model: digitsModel,
       version,
@@ -41,6 +47,6 @@ export async function startDigitsFleet(recipes: readonly string[]): Promise<Loca
         : undefined,
     { timeoutMs: longWaitMs },
   );
-  for (const version of ["1", "2"]) await measure(fleet.api(), digitsModel, version);
+  for (const version of versions) await measure(fleet.api(), digitsModel, version);
   return fleet;
 }

@@ -34,6 +34,12 @@ export interface LocalFleet {
   stop(): Promise<void>;
 }
 
+/** Folders of other releases of this package; a program without one is this release's. */
+export interface Releases {
+  readonly controllerRoot?: string;
+  readonly agentRoot?: string;
+}
+
 /** How long a program may take until it answers, on a busy machine. */
 const startTimeoutMs = 60_000;
 
@@ -41,7 +47,9 @@ export async function startLocalFleet(options: {
   folder: string;
   configDir: string;
   telemetryWindowMs: number;
+  releases?: Releases;
 }): Promise<LocalFleet> {
+  const { controllerRoot, agentRoot } = options.releases ?? {};
   const { folder } = options;
   const dataDir = join(folder, "controller");
   mkdirSync(dataDir, { recursive: true });
@@ -50,6 +58,7 @@ export async function startLocalFleet(options: {
   const httpUrl = `http://127.0.0.1:${httpPort}`;
   const controller = program({
     name: "controller",
+    root: controllerRoot,
     entry: "controller/main.ts",
     args: controllerArgs({ ...options, dataDir, httpPort, mqttPort }),
     logPath: join(folder, "controller.log"),
@@ -70,7 +79,7 @@ export async function startLocalFleet(options: {
     api,
     startController,
     async addAgent(device) {
-      const agent = await newAgent(folder, device, api());
+      const agent = await newAgent({ folder, device, api: api(), root: agentRoot });
       agents.push(agent);
       agent.program.start();
       return agent;
@@ -103,7 +112,13 @@ function controllerArgs(options: {
   ];
 }
 
-async function newAgent(folder: string, device: FleetDevice, api: Api): Promise<FleetAgent> {
+async function newAgent(options: {
+  folder: string;
+  device: FleetDevice;
+  api: Api;
+  root: string | undefined;
+}): Promise<FleetAgent> {
+  const { folder, device, api, root } = options;
   const dataDir = join(folder, device.id);
   mkdirSync(dataDir, { recursive: true });
   const { token } = await api.post<{ token: string }>("/v1/claims", {
@@ -123,6 +138,6 @@ async function newAgent(folder: string, device: FleetDevice, api: Api): Promise<
   return {
     device,
     dataDir,
-    program: program({ name: device.id, entry: "agent/main.ts", args, logPath }),
+    program: program({ name: device.id, root, entry: "agent/main.ts", args, logPath }),
   };
 }

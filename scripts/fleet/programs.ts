@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** Milliseconds that a program gets to leave after SIGTERM before it is killed. */
@@ -26,14 +27,18 @@ export interface Program {
   stop(): Promise<void>;
 }
 
+const ownRoot = fileURLToPath(new URL("../..", import.meta.url));
+
 /** A TypeScript program of this package; `args` follow the entry file. */
 export function program(options: {
   name: string;
+  /** Folder of another release of this package; its own when not given. */
+  root?: string | undefined;
   entry: string;
   args: readonly string[];
   logPath: string;
 }): Program {
-  const entry = fileURLToPath(new URL(`../../${options.entry}`, import.meta.url));
+  const entry = join(options.root ?? ownRoot, options.entry);
   let child: ChildProcess | undefined;
   let gone: Promise<void> = Promise.resolve();
 
