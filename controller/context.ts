@@ -16,6 +16,7 @@ import type { ControllerConfig } from "./config.ts";
 import type { DeviceClass } from "./fleet/classes.ts";
 import type { Region } from "./fleet/regions.ts";
 import type { NoteFault } from "./mqtt/fault-log.ts";
+import type { EvidenceCache } from "./rollout/evidence/store.ts";
 import type { Database } from "./storage/database.ts";
 
 export interface ControllerPorts {
@@ -60,6 +61,8 @@ export interface ControllerContext extends ControllerPorts {
   readonly noteFault: NoteFault;
   /** Sends the artifact blocks that a device asked for, when it is its turn. */
   readonly blockQueue: BlockQueue;
+  /** Evidence of rollouts under way, as far as it was read from their ledgers. */
+  readonly evidence: EvidenceCache;
   /** Closes a device's connection, if it has one. */
   readonly disconnect: (device: string) => void;
 }

@@ -21,6 +21,7 @@ import { createJobs } from "./jobs/queue.ts";
 import { createFaultLog, type NoteFault } from "./mqtt/fault-log.ts";
 import { createGate, type Gate } from "./mqtt/gate.ts";
 import { createLink } from "./mqtt/link.ts";
+import { createEvidenceCache } from "./rollout/evidence/store.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 import { recordEvent } from "./storage/events/repository.ts";
 import { type Authority, openAuthority } from "./trust/authority.ts";
@@ -86,6 +87,7 @@ export async function runController(
       onError: (device, error) =>
         ports.log.error("a block could not be sent", { device, error: String(error) }),
     }),
+    evidence: createEvidenceCache(),
     disconnect: broker.disconnect,
   };
   return start({ ctx, link, broker, lock, startHttp });

@@ -1,7 +1,7 @@
 /** What happens because time passed and no message came: at start, and then every minute. */
 import type { ControllerContext } from "./context.ts";
 import { closeLateMeasurements } from "./measure/service.ts";
-import { advanceAllRollouts } from "./rollout/service.ts";
+import { advanceAllRollouts } from "./rollout/advance.ts";
 
 export async function keepDeadlines(ctx: ControllerContext): Promise<void> {
   await closeLateMeasurements(ctx);

@@ -59,6 +59,10 @@ const facts = {
     409,
     "Read why with `fleetfit rollout show`, then start another rollout.",
   ),
+  "ledger-differs": fact(
+    409,
+    "Compare versions and the database with a backup: the ledger or the program was changed.",
+  ),
   "api-unreachable": fact(
     503,
     "Start the controller, or name it with --url or FLEETFIT_URL.",

@@ -4,6 +4,7 @@ import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { type CommandGroup, withExamples } from "./command.ts";
 import { compressCommands } from "./commands/compress.ts";
 import { deviceCommands } from "./commands/device.ts";
+import { evidenceCommands } from "./commands/evidence.ts";
 import { holdCommands } from "./commands/hold.ts";
 import { modelCommands } from "./commands/model.ts";
 import { programCommands } from "./commands/programs.ts";
@@ -20,6 +21,7 @@ const groups: readonly CommandGroup[] = [
   settingsCommands,
   rolloutCommands,
   holdCommands,
+  evidenceCommands,
 ];
 
 export function buildProgram(io: CliIo): Command {

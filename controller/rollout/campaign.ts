@@ -5,50 +5,35 @@
 import { stageSchema } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
-import { publishDesired } from "../fleet/desired.ts";
+import type { Database } from "../storage/database.ts";
 import { candidatesOf } from "./candidates.ts";
-import { addRollout, advanceRollout, applyEvent } from "./service.ts";
+import { addRollout, applyEvent } from "./events.ts";
 import { liveStatuses } from "./transitions.ts";
-import { type RolloutView, rolloutRow, showRollout } from "./views.ts";
+import { rolloutRow } from "./views.ts";
 
 /** Going back is urgent: everybody at once, and whoever fails for the world's reasons tries again. */
 const stages = [stageSchema.parse({ name: "return", select: { by: "all" }, retryBudget: 100_000 })];
 
 /**
- * Ends the rollout and starts the one that takes it back.
- * Errors: `not-found`; `conflict` when no device runs what it committed and ran anything before.
+ * Starts the rollout that takes another one back, in the caller's transaction; undefined when no device
+ * runs what it committed and ran anything before. Errors: `conflict` for a rollback of a rollback.
  */
-export async function rollBackRollout(
+export async function takeBack(
   ctx: ControllerContext,
+  trx: Database,
   id: string,
   { reason, by }: { reason: string; by: string },
-): Promise<RolloutView> {
-  const { campaign, touched } = await ctx.db.transaction().execute(async (trx) => {
-    const source = await rolloutRow(trx, id);
-    if (source.kind === "rollback") {
-      throw new FleetError(
-        "conflict",
-        `${id} is a rollback itself: start a rollout of the version`,
-      );
-    }
-    const withdrawn = await applyEvent(ctx, trx, source, "roll-back", reason);
-    const row = await addRollout(ctx, trx, {
-      kind: "rollback",
-      model: source.model,
-      version: source.version,
-      stages,
-      by,
-      restores: id,
-    });
-    if ((await candidatesOf(ctx, trx, row)).length === 0) {
-      throw new FleetError("conflict", `no device committed ${id} last and ran something before`);
-    }
-    const offered = await applyEvent(ctx, trx, row, "approved", reason);
-    return { campaign: row.id, touched: [...withdrawn, ...offered] };
-  });
-  await publishDesired(ctx, [...new Set(touched)]);
-  await advanceRollout(ctx, campaign);
-  return showRollout(ctx, campaign);
+): Promise<{ campaign: string; devices: string[] } | undefined> {
+  const source = await rolloutRow(trx, id);
+  if (source.kind === "rollback") {
+    throw new FleetError("conflict", `${id} is a rollback itself: start a rollout of the version`);
+  }
+  const { model, version } = source;
+  const order = { kind: "rollback", model, version, stages, by, restores: id } as const;
+  const probe = { id: "", kind: "rollback", model, version, restores: id, releaseCounter: 0 };
+  if ((await candidatesOf(ctx, trx, probe)).length === 0) return undefined;
+  const row = await addRollout(ctx, trx, order);
+  return { campaign: row.id, devices: await applyEvent(ctx, trx, row, "approved", reason) };
 }
 
 /** Rollbacks under way that something new may concern: a late commit, or another report. */

@@ -2,6 +2,8 @@
  * What a rollout would bring to which devices, by its kind: a release brings the variant that the class
  * chose, an A/A rollout the bundle that the device runs already, a rollback the bundle that it ran before.
  */
+
+import { compareVersions } from "../../shared/versions.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 import type { Database } from "../storage/database.ts";
@@ -14,6 +16,8 @@ export interface Candidate extends Selectable {
   readonly bundleSha256: string;
   readonly recipe: string;
   readonly choiceEmulated: boolean;
+  /** It runs a committed bundle and its agent knows controls, so it may be compared with a canary. */
+  readonly mayControl: boolean;
 }
 
 export type RolloutRef = Pick<
@@ -52,12 +56,16 @@ async function withChoice(
     .execute();
   const byClass = new Map(choices.map((choice) => [choice.deviceClass, choice]));
   const { version } = rollout;
+  const runs = await commitsOf(trx, rollout.model, devices);
   return (await activeDevices(ctx, trx, devices)).flatMap((device) => {
     const choice = byClass.get(device.deviceClass);
     if (choice === undefined) return [];
     const { bundleSha256, recipe, emulated } = choice;
     if (bundleSha256 === null || recipe === null) return [];
-    return { ...device, version, bundleSha256, recipe, choiceEmulated: emulated === 1 };
+    const mayControl =
+      runs.has(device.id) && compareVersions(device.agentVersion, controlAgentMin) >= 0;
+    const choiceEmulated = emulated === 1;
+    return { ...device, version, bundleSha256, recipe, choiceEmulated, mayControl };
   });
 }
 
@@ -77,8 +85,21 @@ async function returning(
     const before = own.findLast((commit) => commit.rollout !== rollout.restores);
     if (before === undefined) return [];
     const { version, bundleSha256, recipe } = before;
-    return { ...device, version, bundleSha256, recipe, choiceEmulated: false };
+    return { ...device, version, bundleSha256, recipe, choiceEmulated: false, mayControl: false };
   });
+}
+
+/** Oldest agent that can be a control. */
+const controlAgentMin = "0.2.0";
+
+/** What controls of the model run now: they are tried on it once more, beside their canary. */
+export async function committedNow(
+  trx: Database,
+  model: string,
+  devices: readonly string[],
+): Promise<Map<string, Pick<Commit, "version" | "bundleSha256" | "recipe">>> {
+  const commits = await commitsOf(trx, model, devices);
+  return new Map([...commits].flatMap(([id, of]) => of.slice(-1).map((last) => [id, last])));
 }
 
 interface Commit {
@@ -116,10 +137,10 @@ async function activeDevices(
   ctx: ControllerContext,
   trx: Database,
   devices: readonly string[] | undefined,
-): Promise<(Selectable & { classRule: DeviceClass })[]> {
+): Promise<(Selectable & { agentVersion: string; classRule: DeviceClass })[]> {
   const rows = await trx
     .selectFrom("devices")
-    .select(["id", "region", "deviceClass", "online", "labelsJson", "profileJson"])
+    .select(["id", "region", "deviceClass", "online", "labelsJson", "profileJson", "agentVersion"])
     .where("standing", "=", "active")
     .$if(devices !== undefined, (query) => query.where("id", "in", [...(devices ?? [])]))
     .execute();

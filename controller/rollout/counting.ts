@@ -1,11 +1,10 @@
 /** Reads what the devices of each stage came to, for the verdict. */
-import { messages } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import { waitedMs } from "../fleet/patience.ts";
 import type { Database } from "../storage/database.ts";
 import type { RolloutState } from "./machine.ts";
 import { noDevices, type StageCount } from "./stage-verdict.ts";
-import { isWaiting } from "./waiting.ts";
+import { isWaiting, reportedOf } from "./waiting.ts";
 
 export interface StageTally extends StageCount {
   readonly lastCommitAtMs: number | null;
@@ -56,6 +55,8 @@ async function countAttempts(trx: Database, rollout: string, tallies: Tally[]): 
       eb.fn.max("attempts.decidedAtMs").as("decidedAtMs"),
     ])
     .where("attempts.rollout", "=", rollout)
+    // Controls try nothing new: what they say is evidence and no result of the stage.
+    .where("attempts.arm", "!=", "control")
     .groupBy([
       "attempts.stage",
       "attempts.status",
@@ -104,6 +105,7 @@ async function countMembers(trx: Database, rollout: string, tallies: Tally[]): P
     ])
     .where("rolloutMembers.rollout", "=", rollout)
     .where("rolloutMembers.status", "in", ["pending", "held", "taken"])
+    .where("rolloutMembers.arm", "!=", "control")
     .where("devices.standing", "=", "active")
     .groupBy(["rolloutMembers.stage", "rolloutMembers.status", "devices.online"])
     .execute();
@@ -134,6 +136,7 @@ async function lateDevices(
     .where("attempts.stage", "=", stage)
     .where("attempts.outcome", "is", null)
     .where("attempts.status", "=", "offered")
+    .where("attempts.arm", "!=", "control")
     .where("attempts.createdAtMs", "<=", ctx.clock.wallMs() - deadlineMs)
     .where("devices.standing", "=", "active")
     .execute();
@@ -144,8 +147,4 @@ async function lateDevices(
     else late.silent++;
   }
   return late;
-}
-
-function reportedOf(json: string | null) {
-  return json === null ? undefined : messages.reported.schema.parse(JSON.parse(json));
 }

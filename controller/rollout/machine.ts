@@ -18,6 +18,10 @@ const stageRecordSchema = z.object({
   atMs: z.int(),
 });
 
+/** What happens to devices that committed a release which turns out to do harm. */
+export const onHarmSchema = z.enum(["roll-back", "stop"]);
+export type OnHarm = z.infer<typeof onHarmSchema>;
+
 export const rolloutStateSchema = z.object({
   stages: z.array(stageSchema).min(1).max(32),
   stage: z.int().min(0),
@@ -29,6 +33,7 @@ export const rolloutStateSchema = z.object({
   startedBy: z.string().default("admin"),
   approvals: z.array(z.string()).default([]),
   approvalsNeeded: z.int().min(0).default(0),
+  onHarm: onHarmSchema.default("stop"),
 });
 export type RolloutState = z.infer<typeof rolloutStateSchema>;
 

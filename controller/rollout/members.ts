@@ -4,11 +4,14 @@
  *
  * Invariant: a device is a member of a rollout once; a newer rollout of the model takes it away.
  */
+
+import { sha256Hex } from "../../shared/artifact/hash.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
 import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
+import { drawPairs, stratumOf } from "./evidence/pairing.ts";
 import type { RolloutState } from "./machine.ts";
 import { unprovenBundles } from "./proven.ts";
 import { mayTake, selectDevices, takesLatecomers } from "./selection.ts";
@@ -31,11 +34,69 @@ export async function selectStage(
   const taken = await takenByNewer(trx, rollout);
   const rest = all.filter(({ id }) => !members.has(id) && !taken.has(id));
   const selected = selectDevices(stage.select, { all, rest, seed: state.seed });
-  await addMembers(trx, rollout, state, selected);
+  const isLast = state.stage === state.stages.length - 1;
+  const controls = isLast
+    ? new Set<string>()
+    : await drawControls(ctx, trx, { rollout, state, selected });
+  await addMembers(trx, rollout, state, { devices: selected, controls });
+  const released = isLast ? await releaseControls(trx, rollout.id, state.stage) : 0;
   const unproven = await unprovenBundles(trx, rollout.id);
   const held = selected.filter(({ bundleSha256 }) => unproven.has(bundleSha256));
   if (held.length > 0) await recordHeld(ctx, trx, { rollout: rollout.id, stage: stage.name, held });
-  return selected.length;
+  return selected.length + released;
+}
+
+/** Draws the pairs of a stage by lot, where pairs are what is judged; answers who is a control. */
+async function drawControls(
+  ctx: ControllerContext,
+  trx: Database,
+  options: { rollout: RolloutTable; state: RolloutState; selected: readonly Candidate[] },
+): Promise<Set<string>> {
+  const { rollout, state, selected } = options;
+  const known = await ctx.evidence.of(trx, rollout.id);
+  if (known === undefined || known.rules.judge === "device-gates") return new Set();
+  const { count } = await trx
+    .selectFrom("pairs")
+    .select((eb) => eb.fn.countAll<number>().as("count"))
+    .where("rollout", "=", rollout.id)
+    .executeTakeFirstOrThrow();
+  const strata = new Set(known.rules.strata);
+  const { pairs } = drawPairs(
+    selected.filter((device) => device.mayControl && strata.has(stratumOf(device))),
+    { seed: seedOf(state), first: count },
+  );
+  for (let at = 0; at < pairs.length; at += rowsMax) {
+    const rows = pairs.slice(at, at + rowsMax);
+    await trx
+      .insertInto("pairs")
+      .values(rows.map((pair) => ({ ...pair, rollout: rollout.id, stage: state.stage })))
+      .execute();
+  }
+  return new Set(pairs.map(({ control }) => control));
+}
+
+/** 32 bits of the rollout's seed, other ones for each stage. */
+function seedOf({ seed, stage }: RolloutState): number {
+  const hash = sha256Hex(new TextEncoder().encode(`${seed}/pairs/${stage}`));
+  return Number.parseInt(hash.slice(0, 8), 16);
+}
+
+/** Controls of earlier stages get the release with everybody else. */
+async function releaseControls(trx: Database, rollout: string, stage: number): Promise<number> {
+  const released = await trx
+    .updateTable("rolloutMembers")
+    .set((eb) => ({
+      arm: "fleet",
+      stage,
+      status: "pending",
+      soak: null,
+      retry: eb("retry", "+", 1),
+    }))
+    .where("rollout", "=", rollout)
+    .where("arm", "=", "control")
+    .returning("device")
+    .execute();
+  return released.length;
 }
 
 /**
@@ -61,7 +122,7 @@ export async function joinLate(
       !taken.has(device.id) &&
       open.some((select) => mayTake(select, device)),
   );
-  await addMembers(trx, rollout, state, joining);
+  await addMembers(trx, rollout, state, { devices: joining, controls: new Set() });
   let returned = 0;
   for (const device of candidates) {
     const member = members.get(device.id);
@@ -117,8 +178,9 @@ async function addMembers(
   trx: Database,
   rollout: RolloutRef,
   state: RolloutState,
-  devices: readonly Candidate[],
+  { devices, controls }: { devices: readonly Candidate[]; controls: ReadonlySet<string> },
 ): Promise<void> {
+  const arm = state.stage === state.stages.length - 1 ? "fleet" : "canary";
   const rows = devices.map(({ id, region, deviceClass }, place) => ({
     rollout: rollout.id,
     device: id,
@@ -129,6 +191,8 @@ async function addMembers(
     status: "pending",
     retry: 0,
     notBeforeMs: 0,
+    arm: controls.has(id) ? "control" : arm,
+    soak: null,
   }));
   for (let at = 0; at < rows.length; at += rowsMax) {
     await trx

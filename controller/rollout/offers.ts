@@ -12,13 +12,14 @@ import { raiseDesiredRevision } from "../fleet/desired.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
-import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
+import { type Candidate, candidatesOf, committedNow, type RolloutRef } from "./candidates.ts";
 import { drawReleaseCounter } from "./counter.ts";
 import type { RolloutState } from "./machine.ts";
 import { takenByNewer } from "./members.ts";
 import { type OfferLoad, rateWindowMs, roomIn, withOffers } from "./pacing.ts";
 import { unprovenBundles } from "./proven.ts";
 import { signRelease } from "./release.ts";
+import { recordOffers } from "./soaks.ts";
 
 /** Limit of `nameSchema`, which the id of an attempt has to keep. */
 const attemptIdCharsMax = 64;
@@ -42,7 +43,7 @@ export async function offerPending(
       const room = roomIn(region, stage, load);
       const members = room === 0 ? [] : await nextMembers(ctx, trx, { rollout, region, room });
       if (members.length === 0) break;
-      const offered = await offerTo(ctx, trx, { rollout, state, members });
+      const offered = await offerTo(ctx, trx, { rollout, members });
       load = withOffers(load, region, offered.length);
       devices.push(...offered);
     }
@@ -122,25 +123,35 @@ async function loadOf(
 async function offerTo(
   ctx: ControllerContext,
   trx: Database,
-  options: { rollout: RolloutTable; state: RolloutState; members: readonly RolloutMemberTable[] },
+  options: { rollout: RolloutTable; members: readonly RolloutMemberTable[] },
 ): Promise<string[]> {
-  const { rollout, state, members } = options;
+  const { rollout, members } = options;
   const ids = members.map(({ device }) => device);
   const found = new Map((await candidatesOf(ctx, trx, rollout, ids)).map((one) => [one.id, one]));
   const taken = await takenByNewer(trx, rollout, ids);
   const unproven = await unprovenBundles(trx, rollout.id);
   const counters = await highestCounters(trx, rollout.model, ids);
+  const runs = await committedNow(trx, rollout.model, ids);
   const offered: string[] = [];
   for (const member of members) {
     const device = found.get(member.device);
-    const status = fate(member.device, { device, taken, unproven });
-    if (status === "offered" && device !== undefined) {
+    const own = runs.get(member.device);
+    const isControl = member.arm === "control";
+    // A control that lost what it ran (another rollout, a swap) has nothing to be compared on.
+    const target = isControl ? device && own && { ...device, ...own } : device;
+    const status = fate(member.device, { device: target, taken, unproven });
+    if (status === "offered" && device !== undefined && target !== undefined) {
       const highest = counters.get(device.id) ?? 0;
-      await addAttempt(ctx, trx, { rollout, state, member, device, highest });
+      await addAttempt(ctx, trx, { rollout, member, device: target, highest });
       offered.push(device.id);
     }
     await setStatus(trx, member, status, device?.deviceClass ?? member.deviceClass);
   }
+  await recordOffers(
+    ctx,
+    trx,
+    members.filter(({ device }) => offered.includes(device)),
+  );
   await overtakeOlder(ctx, trx, rollout, offered);
   return offered;
 }
@@ -178,6 +189,7 @@ async function highestCounters(
     .selectFrom("attempts")
     .select(["device", (eb) => eb.fn.max("releaseCounter").as("highest")])
     .where("model", "=", model)
+    .where("arm", "!=", "control")
     .where("device", "in", [...devices])
     .groupBy("device")
     .execute();
@@ -189,28 +201,28 @@ async function addAttempt(
   trx: Database,
   options: {
     rollout: RolloutTable;
-    state: RolloutState;
     member: RolloutMemberTable;
     device: Candidate;
     highest: number;
   },
 ): Promise<void> {
-  const { rollout, state, member, device, highest } = options;
-  const isFresh = rollout.releaseCounter > highest;
+  const { rollout, member, device, highest } = options;
+  const isControl = member.arm === "control";
+  // A control installs nothing, so it uses up no counter.
+  const isFresh = isControl || rollout.releaseCounter > highest;
   const releaseCounter = isFresh
     ? rollout.releaseCounter
     : await drawReleaseCounter(trx, rollout.model);
   const manifest = await signRelease(ctx, trx, {
     device: device.id,
     deviceClass: device.classRule,
-    purpose: "release",
+    purpose: isControl ? "control" : "release",
     releaseCounter,
     bundleSha256: device.bundleSha256,
     choiceEmulated: device.choiceEmulated,
     returns: rollout.kind === "rollback",
   });
   const id = attemptId(rollout.id, device.id, member.retry);
-  const isLast = member.stage === state.stages.length - 1;
   await trx
     .insertInto("attempts")
     .values({
@@ -222,7 +234,7 @@ async function addAttempt(
       version: device.version,
       recipe: device.recipe,
       stage: member.stage,
-      arm: isLast ? "fleet" : "canary",
+      arm: member.arm,
       bundleSha256: device.bundleSha256,
       releaseCounter,
       manifestJson: JSON.stringify(manifest),

@@ -9,8 +9,10 @@ import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import { publishDesired } from "../fleet/desired.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { recordEvent } from "../storage/events/repository.ts";
+import { advanceRollout, deviceAppeared } from "./advance.ts";
 import { followOutcome } from "./retry.ts";
-import { advanceRollout, deviceAppeared } from "./service.ts";
+import { recordOutcome } from "./soaks.ts";
+import { rolloutRow, stateOf } from "./views.ts";
 
 type Outcome = PayloadOf<"attempt-outcome">;
 
@@ -66,6 +68,9 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
     },
   });
   const withdrawn = attempt.status === "withdrawn";
+  const rollout = await rolloutRow(trx, attempt.rollout).catch(() => undefined);
+  const soakMs = rollout && stateOf(rollout).stages[attempt.stage]?.soakMs;
+  await recordOutcome(ctx, trx, payload.attempt, { soakMs: soakMs ?? 0 });
   await followOutcome(ctx, trx, { ...attempt, withdrawn }, { outcome, code });
   return async () => {
     await advanceRollout(ctx, updated.rollout);

@@ -1,17 +1,9 @@
 /**
- * What follows from what the attempts of a rollout came to; pure.
+ * How far a stage has come, by counts of its devices alone; pure. Whether the release does harm is told by
+ * the evidence and not here.
  *
- * A healthy release rolls back on one device with probability at most alphaDevice, so k rollbacks in n
- * decided attempts of a stage stop the rollout when P(Bin(n, alphaDevice) ≥ k) is at most half of
- * alphaRollout. The other half is for devices that took the offer and fell silent: they count as harmed
- * (otherwise a release that kills the machine looks perfect) and stop it when P(Bin(n, harmedFractionMax)
- * ≥ harmed) is as small.
- *
- * Invariants: stages that are over still count, so a canary that rolls back late stops the rollout; no
- * stage waits for ever, since every device that holds it is past its deadline at some time.
+ * Invariant: no stage waits for ever, since every device that holds it is past its deadline at some time.
  */
-import { binomialUpperTail } from "../../shared/statistics/binomial.ts";
-
 /** Devices of one stage by what is known of them. */
 export interface StageCount {
   /** Offered, undecided, inside the deadline. */
@@ -45,8 +37,6 @@ export interface StageEvidence {
   readonly settledMs: number | null;
   readonly deadlineMs: number;
   readonly soakMs: number;
-  readonly alphaDevice: number;
-  readonly alphaRollout: number;
 }
 
 export type StageVerdict =
@@ -57,7 +47,7 @@ export type StageVerdict =
     };
 
 /** Reference §2.2.6: share of harmed devices that a fleet must stay below. */
-export const harmedFractionMax = 0.05;
+const harmedFractionMax = 0.05;
 
 export const noDevices: StageCount = {
   open: 0,
@@ -73,10 +63,6 @@ export const noDevices: StageCount = {
 };
 
 export function stageVerdict(evidence: StageEvidence): StageVerdict {
-  for (const count of evidence.counts) {
-    const why = harm(count, evidence);
-    if (why !== undefined) return { kind: "failed", why };
-  }
   const count = evidence.counts.at(-1) ?? noDevices;
   const late = evidence.ageMs >= evidence.deadlineMs;
   if (count.open > 0 || count.pending > 0) return { kind: "waiting" };
@@ -84,24 +70,6 @@ export function stageVerdict(evidence: StageEvidence): StageVerdict {
   if (count.committed === 0) return withoutCommit(count, evidence);
   if ((evidence.settledMs ?? 0) < evidence.soakMs) return { kind: "waiting" };
   return afterCommits(count);
-}
-
-/** Why the release looks worse than a healthy one, if it does. */
-function harm(count: StageCount, rules: StageEvidence): string | undefined {
-  const decided = count.committed + count.rolledBack;
-  const limit = rules.alphaRollout / 2;
-  if (count.rolledBack > 0) {
-    const p = binomialUpperTail(count.rolledBack, decided, rules.alphaDevice);
-    if (p <= limit) {
-      return `${count.rolledBack} of ${decided} devices rolled back by themselves; a healthy release does so with probability ${p.toExponential(1)} (limit ${limit})`;
-    }
-  }
-  if (count.silent === 0) return undefined;
-  const judged = decided + count.silent;
-  const harmed = count.rolledBack + count.silent;
-  const p = binomialUpperTail(harmed, judged, harmedFractionMax);
-  if (p > limit) return undefined;
-  return `${harmed} of ${judged} devices rolled back or fell silent; with ${percent(harmedFractionMax)} harmed that has probability ${p.toExponential(1)} (limit ${limit})`;
 }
 
 function withoutCommit(count: StageCount, evidence: StageEvidence): StageVerdict {

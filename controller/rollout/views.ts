@@ -6,7 +6,7 @@ import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
 import { countStages, type StageTally } from "./counting.ts";
-import { type RolloutState, rolloutStateSchema } from "./machine.ts";
+import { type OnHarm, type RolloutState, rolloutStateSchema } from "./machine.ts";
 import { type ProofCount, proofOf } from "./proof.ts";
 import type { RolloutStatus } from "./transitions.ts";
 
@@ -32,6 +32,7 @@ export interface RolloutSummary {
   readonly stage: number;
   readonly stages: readonly Stage[];
   readonly seed: string;
+  readonly onHarm: OnHarm;
   readonly startedBy: string;
   readonly approvals: readonly string[];
   readonly approvalsNeeded: number;
@@ -120,6 +121,7 @@ function summaryOf(row: RolloutTable): RolloutSummary {
     stage: state.stage,
     stages: state.stages,
     seed: state.seed,
+    onHarm: state.onHarm,
     startedBy: state.startedBy,
     approvals: state.approvals,
     approvalsNeeded: state.approvalsNeeded,

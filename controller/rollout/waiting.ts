@@ -1,5 +1,5 @@
 /** Whether a device said that it waits for a hold to end, its install window or power; pure. */
-import type { PayloadOf } from "../../shared/protocol/registry.ts";
+import { messages, type PayloadOf } from "../../shared/protocol/registry.ts";
 
 /** How long after its window opened a device may take to say that it went on. */
 const graceMs = 3_600_000;
@@ -17,4 +17,9 @@ export function isWaiting(
   const waiting = updates.find((update) => update?.attempt === attempt)?.waiting ?? null;
   if (waiting === null) return false;
   return waiting.untilMs === null ? online : nowMs <= waiting.untilMs + graceMs;
+}
+
+/** What a device reported last, as it is stored. */
+export function reportedOf(json: string | null): PayloadOf<"reported"> | undefined {
+  return json === null ? undefined : messages.reported.schema.parse(JSON.parse(json));
 }

@@ -233,6 +233,10 @@ export interface RolloutMemberTable {
   /** Number of the newest attempt; raised when it is tried again. */
   retry: number;
   notBeforeMs: number;
+  /** canary | control | fleet */
+  arm: string;
+  /** harmed | well, once the soak of the device is over. */
+  soak: string | null;
 }
 export interface AttemptTable {
   id: string;

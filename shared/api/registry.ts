@@ -1,5 +1,6 @@
 /** Every route of the API by name. A new one is one definition and, in the controller, one handler. */
 import { deviceRoutes } from "./routes/devices.ts";
+import { evidenceRoutes } from "./routes/evidence.ts";
 import { holdRoutes } from "./routes/holds.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
@@ -15,6 +16,7 @@ export const routes = {
   ...jobRoutes,
   ...rolloutRoutes,
   ...holdRoutes,
+  ...evidenceRoutes,
   ...settingsRoutes,
   ...telemetryRoutes,
 };

@@ -4,6 +4,7 @@
  */
 import type { ControllerContext } from "../../controller/context.ts";
 import { parseClasses } from "../../controller/fleet/classes.ts";
+import { createEvidenceCache } from "../../controller/rollout/evidence/store.ts";
 import { type Database, openDatabase } from "../../controller/storage/database.ts";
 import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
 import { encodeBundle } from "../../shared/artifact/bundle.ts";
@@ -76,6 +77,7 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
       },
       size: async (sha256: string) => blobs.get(sha256)?.byteLength,
     },
+    evidence: createEvidenceCache(),
     publish: async (name: string, device: string, payload: unknown) => {
       sent.push({ name, device, payload });
     },
@@ -112,7 +114,7 @@ async function addDevice(db: Database, id: string, deviceClass: ClassName): Prom
       profileJson: JSON.stringify(sampleProfile),
       fingerprint: "",
       emulated: 0,
-      agentVersion: "0.1.0",
+      agentVersion: "0.2.0",
       standing: "active",
       standingReason: null,
       session: 1,

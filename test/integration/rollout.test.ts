@@ -4,14 +4,10 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { desiredOf } from "../../controller/fleet/desired.ts";
+import { advanceAllRollouts, advanceRollout } from "../../controller/rollout/advance.ts";
 import { drawReleaseCounter, learnReleaseCounter } from "../../controller/rollout/counter.ts";
 import { onAttemptOutcome } from "../../controller/rollout/outcome.ts";
-import {
-  advanceAllRollouts,
-  advanceRollout,
-  startRollout,
-  steerRollout,
-} from "../../controller/rollout/service.ts";
+import { startRollout, steerRollout } from "../../controller/rollout/service.ts";
 import { showRollout } from "../../controller/rollout/views.ts";
 import type { StageOrder } from "../../shared/api/stages.ts";
 import { verifyManifest } from "../../shared/artifact/manifest.ts";

@@ -1,5 +1,7 @@
 /** Rollouts. */
+
 import { readFileSync } from "node:fs";
+import { Option } from "commander";
 import type { RolloutAnswer } from "../../../shared/api/routes/rollouts.ts";
 import { type StageOrder, stageSchema } from "../../../shared/api/stages.ts";
 import { FleetError } from "../../../shared/errors.ts";
@@ -153,6 +155,18 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
     .option("--stages-file <file>", "JSON list of stages, for what --stage cannot say")
     .option("--aa", "the bundle that devices run already: a test of the gates")
     .option("--seed <text>", "of the random selection; drawn when left out")
+    .addOption(
+      new Option(
+        "--judge <judge>",
+        "what lets the whole fleet have it; by default proof where the fleet is large enough",
+      ).choices(["e-process", "group-sequential", "device-gates"]),
+    )
+    .addOption(
+      new Option(
+        "--on-harm <what>",
+        "for devices that committed a harmful release (roll-back)",
+      ).choices(["roll-back", "stop"]),
+    )
     .option(
       "--watch",
       "wait until it has ended or waits for a person; fails unless it was completed",
@@ -168,6 +182,8 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
           ...(stages === undefined ? {} : { stages }),
           ...(options.aa === true ? { aa: true } : {}),
           ...(options.seed === undefined ? {} : { seed: options.seed }),
+          ...(options.judge === undefined ? {} : { judge: options.judge }),
+          ...(options.onHarm === undefined ? {} : { onHarm: options.onHarm }),
         },
       });
       if (options.watch === true) answer = await watch(io, client, answer);

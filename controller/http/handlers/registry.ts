@@ -1,6 +1,7 @@
 /** The handler of every route of the contract. */
 import type { RouteName } from "../../../shared/api/registry.ts";
 import { deviceHandlers } from "./devices.ts";
+import { evidenceHandlers } from "./evidence.ts";
 import type { Handlers } from "./handler.ts";
 import { holdHandlers } from "./holds.ts";
 import { jobHandlers } from "./jobs.ts";
@@ -17,6 +18,7 @@ export const handlers: Handlers<RouteName> = {
   ...jobHandlers,
   ...rolloutHandlers,
   ...holdHandlers,
+  ...evidenceHandlers,
   ...settingsHandlers,
   ...telemetryHandlers,
 };

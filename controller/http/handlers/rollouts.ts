@@ -7,8 +7,12 @@ import {
 } from "../../../shared/api/routes/rollouts.ts";
 import type { ControllerContext } from "../../context.ts";
 import { calibrationOf } from "../../rollout/calibration.ts";
-import { rollBackRollout } from "../../rollout/campaign.ts";
-import { approveRollout, startRollout, steerRollout } from "../../rollout/service.ts";
+import {
+  approveRollout,
+  rollBackRollout,
+  startRollout,
+  steerRollout,
+} from "../../rollout/service.ts";
 import { listRollouts, showRollout } from "../../rollout/views.ts";
 import type { Caller, Handlers } from "./handler.ts";
 

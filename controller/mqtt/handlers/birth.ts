@@ -4,7 +4,7 @@ import { publishDesired } from "../../fleet/desired.ts";
 import { storeStanding } from "../../fleet/devices.ts";
 import { publishHolds } from "../../fleet/holds.ts";
 import { judgeBirth } from "../../fleet/presence.ts";
-import { deviceAppeared } from "../../rollout/service.ts";
+import { deviceAppeared } from "../../rollout/advance.ts";
 import type { DirectHandler } from "./handler.ts";
 
 export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, agentVersion }) => {

@@ -4,7 +4,7 @@ import { profileFingerprint } from "../../../shared/devices/profile.ts";
 import { classOf } from "../../fleet/classes.ts";
 import { publishDesired } from "../../fleet/desired.ts";
 import { recordClassChange } from "../../fleet/devices.ts";
-import { deviceAppeared } from "../../rollout/service.ts";
+import { deviceAppeared } from "../../rollout/advance.ts";
 import type { OutboxHandler } from "./handler.ts";
 
 export const onInventory: OutboxHandler<"inventory"> = async (ctx, trx, { device }, payload) => {

@@ -7,9 +7,9 @@
 import { messages, type PayloadOf } from "../../../shared/protocol/registry.ts";
 import { publishDesired } from "../../fleet/desired.ts";
 import { learnHolds, publishHolds } from "../../fleet/holds.ts";
+import { advanceRollout } from "../../rollout/advance.ts";
 import { openCampaigns } from "../../rollout/campaign.ts";
 import { learnReleaseCounter } from "../../rollout/counter.ts";
-import { advanceRollout } from "../../rollout/service.ts";
 import type { DirectHandler } from "./handler.ts";
 
 /**

@@ -8,6 +8,17 @@ import { deviceIdSchema, nameSchema } from "../../../shared/artifact/names.ts";
 const stratum = z.string().max(160);
 
 export const evidenceEntrySchema = z.discriminatedUnion("kind", [
+  /**
+   * A canary was offered the release. Whoever has not answered yet counts: answers of one kind may come
+   * faster than those of another.
+   */
+  z.object({
+    kind: z.literal("offered"),
+    device: deviceIdSchema,
+    stratum,
+    /** Place in the drawn order of the first stage; null for later stages. */
+    place: z.int().min(0).nullable(),
+  }),
   /** The trial of one canary came to an end. */
   z.object({
     kind: z.literal("trial"),
@@ -34,6 +45,8 @@ export const evidenceEntrySchema = z.discriminatedUnion("kind", [
     signal: nameSchema,
     horizon: z.int().min(0).max(7),
     drop: z.number().min(-1).max(1),
+    /** Golden shard that it was measured on; null for live signals. One shard speaks once. */
+    shard: z.string().max(64).nullable().default(null),
   }),
 ]);
 export type EvidenceEntry = z.infer<typeof evidenceEntrySchema>;
@@ -41,6 +54,7 @@ export type EvidenceEntry = z.infer<typeof evidenceEntrySchema>;
 /** Two entries with the same key say the same thing: the first one counts. */
 export function entryKey(entry: EvidenceEntry): string {
   switch (entry.kind) {
+    case "offered":
     case "trial":
     case "soaked":
       return `${entry.kind}/${entry.device}`;

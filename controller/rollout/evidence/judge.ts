@@ -6,9 +6,11 @@
  * never called a promotion; past its deadline a stage always gets a verdict.
  */
 import { bernoulliLogE } from "../../../shared/statistics/e-process.ts";
-import { type Evidence, harmedBelow, type TestValue } from "./evidence.ts";
+import { harmedBelow } from "./devices.ts";
+import type { Evidence } from "./evidence.ts";
 import { pairsToPromote } from "./power.ts";
 import type { EvidenceRules } from "./rules.ts";
+import type { TestValue } from "./test-value.ts";
 
 /** Where the rollout stands when it is judged. */
 export interface StageStanding {
@@ -91,9 +93,9 @@ function expansionDoubt(
   if (suspect !== undefined) {
     return `${suspect.name}: evidence ${figure(suspect.logE)} of harm is on its way to ${figure(suspect.logThreshold)}`;
   }
-  const { soaked } = evidence.counts();
+  const soaked = evidence.harmed();
   const n = soaked.harmed + soaked.well;
-  if (n === 0) return "no device has ended its soak";
+  if (soaked.well === 0) return "no device has ended its soak well";
   const rate = expansionRate(n, rules.harmedShareMax);
   if (harmedBelow(rules, soaked, rate).logE >= expansionLogE) return undefined;
   return `${soaked.harmed} of ${n} devices are harmed, which does not speak for less than ${percent(rate)}`;

@@ -6,9 +6,10 @@ import { z } from "zod";
 import { canonicalJson } from "../../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../../shared/artifact/hash.ts";
 import { type EvidenceEntry, entryKey, evidenceEntrySchema } from "./entry.ts";
-import { createEvidence, type Evidence, type TestValue } from "./evidence.ts";
+import { createEvidence, type Evidence } from "./evidence.ts";
 import { type EvidenceVerdict, judge, type StageStanding } from "./judge.ts";
 import { type EvidenceRules, evidenceRulesSchema } from "./rules.ts";
+import type { TestValue } from "./test-value.ts";
 
 const standingSchema = z.object({
   open: z.int().min(0),

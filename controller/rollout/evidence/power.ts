@@ -12,7 +12,7 @@ import {
 import { type EvidenceRules, errorShares, pairsTuned, type Signal } from "./rules.ts";
 
 /** Nobody plans with more pairs than this. */
-const pairsMax = 100_000;
+const pairsPlannedMax = 100_000;
 
 /** Pairs after which a release with no drop at all is promoted; `done` of them are there already. */
 export function pairsToPromote(
@@ -22,20 +22,20 @@ export function pairsToPromote(
 ): number {
   const test = { mean: deltaMax, low: -1, high: 1, side: "below" } as const;
   let wealth = noWealth();
-  for (let pairs = 1; pairs <= pairsMax; pairs++) {
+  for (let pairs = 1; pairs <= pairsPlannedMax; pairs++) {
     wealth = withObservation(wealth, 0, test);
     if (meanLogE(wealth) >= -Math.log(rules.beta)) return Math.max(1, pairs - done);
   }
-  return pairsMax;
+  return pairsPlannedMax;
 }
 
 /** Devices after which "fewer than harmedShareMax are harmed" holds when none is. */
 export function devicesToPromote({ beta, harmedShareMax }: EvidenceRules): number {
-  for (let n = 1; n <= pairsMax; n++) {
+  for (let n = 1; n <= pairsPlannedMax; n++) {
     const test = { rate: harmedShareMax, side: "below" } as const;
     if (bernoulliLogE({ ones: 0, zeros: n }, test) >= -Math.log(beta)) return n;
   }
-  return pairsMax;
+  return pairsPlannedMax;
 }
 
 /** Pairs after which a mean drop of `deltaMax` with the signal's usual spread is rolled back. */
@@ -45,15 +45,15 @@ export function pairsToRollBack(
 ): number {
   const alpha = rules.alphaRollout * errorShares.pairsInFleet;
   const rho = rhoFor(pairsTuned * deviation ** 2, alpha);
-  for (let n = 1; n <= pairsMax; n++) {
+  for (let n = 1; n <= pairsPlannedMax; n++) {
     const moments = { sum: n * deltaMax, squares: n * (deltaMax ** 2 + deviation ** 2) };
     if (symmetricLogE(moments, rho) >= -Math.log(alpha)) return n;
   }
-  return pairsMax;
+  return pairsPlannedMax;
 }
 
 export interface Power {
-  /** Pairs that the fleet can form: half of its devices. */
+  /** Pairs that can be made: of devices that run something, each on a golden shard of its own. */
   readonly pairsPossible: number;
   readonly pairsNeeded: number;
   readonly devicesNeeded: number;
@@ -69,9 +69,12 @@ export interface Power {
 /** Drops that are tried for `dropSeen`, in points. */
 const dropsTried = [1, 2, 3, 5, 8, 12, 20, 30, 50, 80] as const;
 
-/** What `devices` reachable devices can prove under the rules. */
-export function powerOf(rules: EvidenceRules, devices: number): Power {
-  const pairsPossible = Math.floor(devices / 2);
+/** What `devices` reachable devices, of which at most `pairsMax` pairs can be made, can prove. */
+export function powerOf(
+  rules: EvidenceRules,
+  { devices, pairsMax }: { devices: number; pairsMax: number },
+): Power {
+  const pairsPossible = Math.floor(Math.min(devices / 2, pairsMax));
   const pairsNeeded = Math.max(...rules.signals.map((signal) => pairsToPromote(rules, signal)));
   const devicesNeeded = devicesToPromote(rules);
   const [signal] = rules.signals;
@@ -101,5 +104,5 @@ function inWords(power: Omit<Power, "why">, devices: number): string {
   if (power.canPromote) {
     return `${devices} devices form ${power.pairsPossible} pairs; a healthy release is proven after about ${power.pairsNeeded}; ${seen}; ${health}`;
   }
-  return `${devices} devices form ${power.pairsPossible} pairs, ${power.pairsNeeded} are needed to prove that a release does no harm: the fleet cannot prove it; ${seen}; every device still decides by its own gates, and the whole fleet is promoted by hand or by "device-gates"; ${health}`;
+  return `${devices} devices form ${power.pairsPossible} pairs, ${power.pairsNeeded} are needed to prove that a release does no harm: the fleet cannot prove it; ${seen}; every device still decides by its own gates and its soak; the whole fleet follows on those alone (an expansion, not a claim) or when somebody promotes it (gate: manual); ${health}`;
 }

@@ -39,7 +39,8 @@ export const evidenceRulesSchema = z.strictObject({
   signals: z.array(signalSchema).min(1).max(8),
   /** Region × class strata that the rollout was started with. */
   strata: z.array(z.string().max(160)).min(1).max(10_000),
-  judge: z.enum(["e-process", "group-sequential"]),
+  /** `device-gates` proves nothing of the fleet: devices decide, and what they say may stop it. */
+  judge: z.enum(["e-process", "group-sequential", "device-gates"]),
   /** Pairs of the whole rollout, for `group-sequential` only: its looks are planned on it. */
   pairsPlanned: z.int().min(1).nullable(),
 });
@@ -60,12 +61,25 @@ export const defaultRules = {
 
 /** How alphaRollout is spent; the two rules on pairs have equal parts (reference §2.2.5). */
 export const errorShares = {
-  pairsInStratum: 0.2,
-  pairsInFleet: 0.2,
-  gateRollbacks: 0.35,
+  pairsInStratum: 0.15,
+  pairsInFleet: 0.15,
+  firstTrials: 0.3,
+  gateRollbacks: 0.15,
   failures: 0.125,
   harm: 0.125,
 } as const;
+
+/**
+ * The first devices of the drawn order, of which none may roll back: so many that a healthy release stops
+ * here with the probability that is set aside for it. 0 when devices spend too much for any.
+ */
+export function firstTrialsCount({
+  alphaRollout,
+  alphaDevice,
+}: Pick<EvidenceRules, "alphaRollout" | "alphaDevice">): number {
+  // The sum must not lose a device to rounding.
+  return Math.floor((alphaRollout * errorShares.firstTrials) / alphaDevice + 1e-9);
+}
 
 /** Series of pairs that share the error: each signal at each of its horizons (reference §2.2.4). */
 export function seriesCount({ signals }: Pick<EvidenceRules, "signals">): number {

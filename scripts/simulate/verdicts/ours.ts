@@ -14,38 +14,58 @@ export const simulatedRules: EvidenceRules = {
   strata: [...strata],
 };
 
-/** What reaches the controller of a pair, in order. Gates of devices are left out when `gates` is false. */
+/** What is in the ledger of such a rollout: all offers of the stage, then what each pair comes to. */
 export function entriesOf(pairs: readonly SimulatedPair[]): EvidenceEntry[] {
-  return pairs.flatMap((pair, at): EvidenceEntry[] => {
-    const { stratum, canary, control } = pair;
-    const device = `canary-${at}`;
-    const harmed = canary.silent || canary.trial !== "passed";
-    const silent = canary.silent || control.silent;
-    const name = `pair-${at}`;
-    const soaked: EvidenceEntry[] = [
-      { kind: "trial", device, stratum, result: canary.trial },
-      { kind: "soaked", device, stratum, harmed },
-      {
-        kind: "pair-harm",
-        pair: name,
-        stratum,
-        canary: harmed,
-        control: control.silent || control.trial !== "passed",
-      },
-    ];
-    if (silent) return soaked;
-    const drop = dropOf(pair);
-    return [...soaked, { kind: "pair", pair: name, stratum, signal: "accuracy", horizon: 0, drop }];
+  const offers = pairs.map(({ stratum }, place): EvidenceEntry => {
+    return { kind: "offered", device: `canary-${place}`, stratum, place };
   });
+  return [...offers, ...pairs.flatMap(answersOf)];
 }
 
-/** Each entry twice with probability 0.2, and all of them in any order. */
+function answersOf(pair: SimulatedPair, at: number): EvidenceEntry[] {
+  const { stratum, canary, control } = pair;
+  const device = `canary-${at}`;
+  const harmed = canary.silent || canary.trial !== "passed";
+  const silent = canary.silent || control.silent;
+  const name = `pair-${at}`;
+  const soaked: EvidenceEntry[] = [
+    { kind: "trial", device, stratum, result: canary.trial },
+    { kind: "soaked", device, stratum, harmed },
+    {
+      kind: "pair-harm",
+      pair: name,
+      stratum,
+      canary: harmed,
+      control: control.silent || control.trial !== "passed",
+    },
+  ];
+  if (silent) return soaked;
+  const drop = dropOf(pair);
+  return [
+    ...soaked,
+    { kind: "pair", pair: name, stratum, signal: "accuracy", horizon: 0, drop, shard: null },
+  ];
+}
+
+/** What speaks against the release is told first: rollbacks are quicker than commits. */
+export function worstFirst(entries: readonly EvidenceEntry[]): EvidenceEntry[] {
+  const rank = (entry: EvidenceEntry) => {
+    if (entry.kind === "offered") return 0;
+    const speaksAgainst =
+      (entry.kind === "trial" && entry.result !== "passed") ||
+      (entry.kind === "soaked" && entry.harmed);
+    return speaksAgainst ? 1 : 2;
+  };
+  return entries.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** Each answer twice with probability 0.2, and all of them in any order. */
 export function disordered(entries: readonly EvidenceEntry[], seed: number): EvidenceEntry[] {
   const random = seededRandom(seed);
-  return shuffle(
-    random,
-    entries.flatMap((entry) => (happens(random, 0.2) ? [entry, entry] : [entry])),
-  );
+  const offers = entries.filter(({ kind }) => kind === "offered");
+  const answers = entries.filter(({ kind }) => kind !== "offered");
+  const doubled = answers.flatMap((entry) => (happens(random, 0.2) ? [entry, entry] : [entry]));
+  return [...offers, ...shuffle(random, doubled)];
 }
 
 export interface Judged {

@@ -5,7 +5,7 @@
 import { createEvidence } from "../../../controller/rollout/evidence/evidence.ts";
 import type { EvidenceRules } from "../../../controller/rollout/evidence/rules.ts";
 import { type FleetOptions, healthyFleet, type SimulatedPair, simulateFleet } from "./fleet.ts";
-import { disordered, entriesOf, judgeAll, simulatedRules } from "./ours.ts";
+import { disordered, entriesOf, judgeAll, simulatedRules, worstFirst } from "./ours.ts";
 import * as rivals from "./rivals.ts";
 
 export interface Study {
@@ -29,6 +29,9 @@ const ours =
   (pairs) =>
     judgeAll(rules, entriesOf(pairs)).verdict === verdict ? 1 : 0;
 
+const judgedWorstFirst: Judge = (pairs) =>
+  judgeAll(simulatedRules, worstFirst(entriesOf(pairs))).verdict === "roll-back" ? 1 : 0;
+
 const judgedOutOfOrder: Judge = (pairs, seed) =>
   judgeAll(simulatedRules, disordered(entriesOf(pairs), seed)).verdict === "roll-back" ? 1 : 0;
 
@@ -43,6 +46,8 @@ const stoppedEValue: Judge = (pairs) => {
   }
   return Math.exp(value()?.logE ?? 0);
 };
+
+const deviceGates: EvidenceRules = { ...simulatedRules, judge: "device-gates" };
 
 const groupSequential = (pairs: number): EvidenceRules => ({
   ...simulatedRules,
@@ -119,6 +124,14 @@ export const studies: readonly Study[] = [
   nullStudy("10 % silent", { silence: 0.1 }),
   nullStudy("1.8 % of attempts fail", { failures: 0.018 }),
   nullStudy("doubled and out of order", {}, judgedOutOfOrder),
+  nullStudy(
+    "rollbacks and silence are told first",
+    { pairs: 300, silence: 0.05 },
+    judgedWorstFirst,
+  ),
+  nullStudy("device gates alone, rollbacks told first", { pairs: 300, failures: 0.018 }, (pairs) =>
+    judgeAll(deviceGates, worstFirst(entriesOf(pairs))).verdict === "roll-back" ? 1 : 0,
+  ),
   nullStudy(
     "all of these",
     { spread: 0.06, tails: "heavy", unequalSoak: true, silence: 0.05, failures: 0.018 },

@@ -93,6 +93,7 @@ export const rolloutSchema = z
     stages: z.array(stageSchema),
     /** Of the random selection: the same seed and fleet give the same canaries. */
     seed: z.string(),
+    onHarm: z.enum(["roll-back", "stop"]),
     startedBy: z.string(),
     approvals: z.array(z.string()),
     approvalsNeeded: z.int(),
@@ -138,6 +139,13 @@ export const rolloutRoutes = {
       /** The bundle that devices run already, under a new release counter: a test of the gates. */
       aa: z.boolean().default(false),
       seed: z.string().min(1).max(64).optional(),
+      /**
+       * What lets the whole fleet have it: proof by pairs, or `device-gates`, which prove nothing of the
+       * fleet. By default proof, where the fleet is large enough for it.
+       */
+      judge: z.enum(["e-process", "group-sequential", "device-gates"]).optional(),
+      /** What happens to devices that committed a release which does harm. */
+      onHarm: z.enum(["roll-back", "stop"]).default("roll-back"),
     }),
     answer: rolloutSchema,
     status: 201,

@@ -24,10 +24,22 @@ const early = { open: 0, shareAfterNext: 0.1, overdue: false };
 
 const pair = (at: number, drop: number, change = {}): EvidenceEntry => {
   const signal = "golden-metric";
-  return { kind: "pair", pair: `p-${at}`, stratum, signal, horizon: 0, drop, ...change };
+  return {
+    kind: "pair",
+    pair: `p-${at}`,
+    stratum,
+    signal,
+    horizon: 0,
+    drop,
+    shard: null,
+    ...change,
+  };
 };
 const trial = (at: number, result: "passed" | "rolled-back" | "failed"): EvidenceEntry => {
   return { kind: "trial", device: `d-${at}`, stratum, result };
+};
+const offered = (at: number, place: number | null = null): EvidenceEntry => {
+  return { kind: "offered", device: `d-${at}`, stratum, place };
 };
 const soaked = (at: number, harmed: boolean): EvidenceEntry => {
   return { kind: "soaked", device: `d-${at}`, stratum, harmed };
@@ -91,6 +103,7 @@ describe("a verdict", () => {
   it("rolls back on pairs, on gates, on failures and on harm, each alone", () => {
     const cases: [string, EvidenceEntry[]][] = [
       ["pairs golden-metric", many(30, (at) => pair(at, 0.05 + (at % 3) / 100))],
+      ["first-trials", [offered(0, 0), offered(1, 1), trial(1, "passed"), trial(0, "rolled-back")]],
       ["gate-rollbacks", many(4, (at) => trial(at, at < 2 ? "rolled-back" : "passed"))],
       ["failures", many(16, (at) => trial(at, at % 2 === 0 ? "failed" : "passed"))],
       [
@@ -105,6 +118,34 @@ describe("a verdict", () => {
       expect(verdict.kind, name).toBe("roll-back");
       expect(verdict.why).toContain(name);
     }
+  });
+  it("makes no evidence of the order of answers", () => {
+    const offers = many(1_000, (at) => offered(at, at));
+    // Two of a thousand healthy devices roll back, and they are the first to answer.
+    const quick = [trial(500, "rolled-back"), trial(501, "rolled-back")];
+    expect(verdictOf([...offers, ...quick], early).kind).not.toBe("roll-back");
+    expect(verdictOf(quick, early).kind).toBe("roll-back");
+    // Devices that are well answer before those that fell silent are known to be.
+    const well = many(300, (at) => soaked(at, false));
+    const pairs = many(320, (at) => pair(at, 0));
+    const more = many(340, (at) => offered(at));
+    expect(verdictOf([...more, ...well, ...pairs]).kind).toBe("inconclusive");
+    expect(verdictOf([...more.slice(0, 300), ...well, ...pairs]).kind).toBe("promote");
+  });
+  it("bears one rollback beyond the first trials", () => {
+    const offers = many(10, (at) => offered(at, at));
+    expect(verdictOf([...offers, trial(2, "rolled-back")], early).kind).toBe("roll-back");
+    expect(verdictOf([...offers, trial(3, "rolled-back")], early).kind).not.toBe("roll-back");
+  });
+  it("counts silence against the share that is borne where nobody is a control", () => {
+    const ruled = { ...rules, judge: "device-gates" } as const;
+    const silent = (n: number) => [
+      ...many(100, (at) => offered(at)),
+      ...many(n, (at) => soaked(at, true)),
+    ];
+    expect(verdictOf(silent(9), early, ruled).kind).not.toBe("roll-back");
+    expect(verdictOf(silent(20), early, ruled)).toMatchObject({ kind: "roll-back" });
+    expect(verdictOf(silent(20), early).kind).not.toBe("roll-back");
   });
   it("names the stratum that alone is bad", () => {
     const strata = Array.from({ length: 40 }, (_, at) => `s/${at}`);
@@ -194,13 +235,13 @@ describe("a verdict", () => {
 
 describe("what a fleet can prove", () => {
   it("is said before the start", () => {
-    const small = powerOf(rules, 60);
+    const small = powerOf(rules, { devices: 60, pairsMax: 30 });
     expect(small).toMatchObject({ canPromote: false, pairsPossible: 30 });
     expect(small.why).toContain("cannot prove");
-    const large = powerOf(rules, 1_000);
+    const large = powerOf(rules, { devices: 1_000, pairsMax: 500 });
     expect(large).toMatchObject({ canPromote: true, dropSeen: 0.01 });
     expect(large.why).toContain("10 in 10,000");
-    expect(powerOf(rules, 4).dropSeen).toBeNull();
+    expect(powerOf(rules, { devices: 4, pairsMax: 2 }).dropSeen).toBeNull();
   });
   it("agrees with the verdict", () => {
     const n = pairsToPromote(rules, rules.signals[0]!);

@@ -29,7 +29,7 @@ const trial = (at: number): EvidenceEntry => {
 };
 const pair = (at: number, drop: number): EvidenceEntry => {
   const signal = "golden-metric";
-  return { kind: "pair", pair: `p-${at}`, stratum, signal, horizon: 0, drop };
+  return { kind: "pair", pair: `p-${at}`, stratum, signal, horizon: 0, drop, shard: null };
 };
 
 async function ledger() {

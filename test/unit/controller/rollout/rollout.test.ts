@@ -17,8 +17,9 @@ const state = {
   seed: "s",
   history: [],
   startedBy: "ann",
-  approvals: [],
+  approvals: [] as string[],
   approvalsNeeded: 0,
+  onHarm: "stop" as const,
 };
 const events = [...new Set(transitions.map(({ on }) => on))];
 

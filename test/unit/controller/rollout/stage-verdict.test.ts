@@ -21,8 +21,6 @@ function verdict(
     settledMs: (count.committed ?? 0) > 0 ? 0 : null,
     deadlineMs: hourMs,
     soakMs: 0,
-    alphaDevice: 0.001,
-    alphaRollout: 0.01,
     ...rest,
   });
 }
@@ -36,9 +34,7 @@ describe("a stage", () => {
     ["but not past its deadline", { away: 1, committed: 2 }, late, "passed", /1 away/],
     ["passes with all committed", { committed: 3 }, {}, "passed", /3 of 3/],
     ["passes when nobody was left", {}, {}, "passed", /no device was left/],
-    ["stops at the first rollback among few", { open: 2, rolledBack: 1 }, {}, "failed", /1 of 1/],
     ["bears one rollback in a thousand", { committed: 999, rolledBack: 1 }, {}, "passed"],
-    ["does not bear ten", { committed: 990, rolledBack: 10 }, {}, "failed"],
     ["fails when nobody could be judged", { other: 2 }, {}, "failed", /2 failed/],
     ["fails when all fell silent", { silent: 1 }, late, "failed", /1 silent/],
     [
@@ -49,7 +45,6 @@ describe("a stage", () => {
       /1 silent.*5 %/,
     ],
     ["bears two of a hundred silent", { committed: 98, silent: 2 }, late, "passed", /2 silent/],
-    ["stops at thirteen of a hundred", { committed: 87, silent: 13 }, {}, "failed", /13 of 100/],
     [
       "is not failed by who waits for its window",
       { waiting: 2 },
@@ -80,11 +75,6 @@ describe("a stage", () => {
     const found = verdict(count, change);
     expect(found.kind).toBe(kind);
     if (why !== undefined) expect(found).toMatchObject({ why: expect.stringMatching(why) });
-  });
-
-  it("is stopped by a canary that rolled back after its stage was over", () => {
-    const earlier = [{ committed: 1, rolledBack: 1 }];
-    expect(verdict({ open: 5, committed: 100 }, { earlier }).kind).toBe("failed");
   });
 
   it("soaks after its last commit", () => {

@@ -1,0 +1,93 @@
+/** Why a rollout was stopped, expanded or promoted, with the numbers. */
+import type { EvidenceAnswer } from "../../../shared/api/routes/evidence.ts";
+import { FleetError } from "../../../shared/errors.ts";
+import { type CommandGroup, clientOf, query } from "../command.ts";
+import { show, table, time } from "../output.ts";
+
+const exampleId = "r-0a1b2c3d4e";
+/** Tests that have come less far than this say nothing that a person would want to read. */
+const logEShown = 0;
+
+export const evidenceCommands: CommandGroup = {
+  add(program, io) {
+    const evidence = program
+      .command("evidence")
+      .description("what the verdicts of a rollout rest on");
+    query(evidence, "show <rollout>", "counts, tests and every decision with its reason", [
+      `evidence show ${exampleId}`,
+      `evidence show ${exampleId} --json`,
+    ]).action(async (id: string, options) => {
+      const params = { rollout: id };
+      const answer = await clientOf(io, options).call("getEvidence", { params });
+      show(io, options, answer, describe);
+    });
+    query(evidence, "ledger <rollout>", "every row of the ledger, oldest first", [
+      `evidence ledger ${exampleId} --json`,
+      `evidence ledger ${exampleId} --after 1000`,
+    ])
+      .option("--after <sequence>", "rows after this number", "-1")
+      .action(async (id: string, options) => {
+        const request = { params: { rollout: id }, query: { after: Number(options.after) } };
+        const answer = await clientOf(io, options).call("getLedger", request);
+        show(io, options, answer, ({ rows }) =>
+          table(
+            ["row", "time", "entry"],
+            rows.map(({ sequence, atMs, body }) => [sequence, time(atMs), JSON.stringify(body)]),
+            "There is no such row.",
+          ),
+        );
+      });
+    query(evidence, "replay <rollout>", "compute every decision again from the ledger", [
+      `evidence replay ${exampleId}`,
+    ]).action(async (id: string, options) => {
+      const params = { rollout: id };
+      const answer = await clientOf(io, options).call("getEvidence", { params });
+      const wrong = answer.decisions.filter(({ replays }) => !replays);
+      show(
+        io,
+        options,
+        answer,
+        ({ decisions }) =>
+          `${decisions.length - wrong.length} of ${decisions.length} decisions come to the same values.`,
+      );
+      if (wrong.length === 0) return;
+      const rows = wrong.map(({ sequence }) => sequence).join(", ");
+      throw new FleetError("ledger-differs", `the ledger of ${id} does not give decisions ${rows}`);
+    });
+  },
+};
+
+function describe(answer: EvidenceAnswer): string {
+  const { offered, passed, rolledBack, failed, harmed, well, pairs } = answer;
+  const tests = [
+    ...answer.stopping.map((test) => ({ ...test, does: "rolls back" })),
+    ...answer.promoting.map((test) => ({ ...test, does: "promotes" })),
+  ];
+  return [
+    `${offered} offered: ${passed} passed their trial, ${rolledBack} rolled back, ${failed} failed; ` +
+      `${well} ended their soak well, ${harmed} harmed; ${pairs} pairs compared`,
+    table(
+      ["test", "stratum", "evidence", "needed", "then it"],
+      tests
+        .filter(({ logE, does }) => does === "promotes" || (logE ?? 1) > logEShown)
+        .map((test) => [
+          test.name,
+          test.stratum,
+          eValue(test.logE),
+          eValue(test.logThreshold),
+          test.does,
+        ]),
+      "No test has any evidence yet.",
+    ),
+    table(
+      ["time", "stage", "verdict", "why"],
+      answer.decisions.map(({ atMs, stage, verdict, why }) => [time(atMs), stage, verdict, why]),
+      "Nothing was decided yet.",
+    ),
+  ].join("\n\n");
+}
+
+function eValue(logE: number | null): string {
+  if (logE === null) return "beyond any number";
+  return logE > Math.log(1e6) ? `1e${Math.floor(logE / Math.LN10)}` : Math.exp(logE).toPrecision(3);
+}

@@ -1,0 +1,73 @@
+/**
+ * What a rollout promises and what its fleet can prove, fixed when it starts: rules of evidence, the
+ * statement of power, and the stages of those who name none.
+ */
+import { type Stage, stageSchema } from "../../shared/api/stages.ts";
+import type { ControllerContext } from "../context.ts";
+import type { Database } from "../storage/database.ts";
+import type { Candidate } from "./candidates.ts";
+import { stratumOf } from "./evidence/pairing.ts";
+import { type Power, powerOf } from "./evidence/power.ts";
+import { defaultRules, type EvidenceRules } from "./evidence/rules.ts";
+
+export type Judge = EvidenceRules["judge"];
+
+/** The share of failing attempts that is borne has to be well above what devices spend themselves. */
+const failureRateOverAlpha = 4;
+
+/** Rules for a rollout to `candidates`, and what they can prove. */
+export async function promiseOf(
+  ctx: ControllerContext,
+  trx: Database,
+  order: {
+    model: string;
+    version: string;
+    judge?: Judge | undefined;
+    candidates: readonly Candidate[];
+  },
+): Promise<{ rules: EvidenceRules; power: Power }> {
+  const { alphaDevice, alphaRollout } = ctx.config;
+  const { candidates } = order;
+  const rules: EvidenceRules = {
+    ...defaultRules,
+    alphaDevice,
+    alphaRollout,
+    failureRateMax: Math.max(defaultRules.failureRateMax, failureRateOverAlpha * alphaDevice),
+    strata: [...new Set(candidates.map(stratumOf))].sort(),
+    judge: "e-process",
+  };
+  const shards = await shardCount(trx, order);
+  const pairs = candidates.filter(({ mayControl }) => mayControl).length / 2;
+  const power = powerOf(rules, { devices: candidates.length, pairsMax: Math.min(pairs, shards) });
+  const judge = order.judge ?? (power.canPromote ? "e-process" : "device-gates");
+  const pairsPlanned = judge === "group-sequential" ? Math.max(1, power.pairsPossible) : null;
+  return { rules: { ...rules, judge, pairsPlanned }, power };
+}
+
+/** Golden shards of the version: each proves one pair, since devices on one shard share its luck. */
+async function shardCount(
+  trx: Database,
+  { model, version }: { model: string; version: string },
+): Promise<number> {
+  const { count } = await trx
+    .selectFrom("modelVersions")
+    .innerJoin("goldenShards", "goldenShards.poolSha256", "modelVersions.poolSha256")
+    .select((eb) => eb.fn.countAll<number>().as("count"))
+    .where("model", "=", model)
+    .where("version", "=", version)
+    .executeTakeFirstOrThrow();
+  return count;
+}
+
+const canary = { name: "canary", select: { by: "per-class", count: 1 } } as const;
+const fleet = { name: "fleet", select: { by: "all" } } as const;
+
+/** One canary per class, then everybody; where proof is possible two growing stages of pairs between. */
+export function stagesFor({ judge }: Pick<EvidenceRules, "judge">): Stage[] {
+  const paired = [
+    { name: "early", select: { by: "percent", percent: 5 } },
+    { name: "wide", select: { by: "percent", percent: 20 } },
+  ];
+  const stages = judge === "device-gates" ? [canary, fleet] : [canary, ...paired, fleet];
+  return stages.map((stage) => stageSchema.parse(stage));
+}

@@ -1,0 +1,76 @@
+/** What the verdicts of a rollout rest on, and the ledger from which anybody can compute them again. */
+import { z } from "zod";
+import { nameSchema } from "../../artifact/names.ts";
+import { defineRoute } from "../route.ts";
+
+const testSchema = z.object({
+  name: z.string(),
+  stratum: z.string().nullable(),
+  /** The e-value, as its natural logarithm; null when it is beyond any number. */
+  logE: z.number().nullable(),
+  /** What it has to reach. */
+  logThreshold: z.number(),
+});
+
+export const evidenceSchema = z
+  .object({
+    rollout: z.string(),
+    /** Errors that are promised, and how they are judged. */
+    rules: z.record(z.string(), z.unknown()),
+    offered: z.int(),
+    passed: z.int(),
+    rolledBack: z.int(),
+    failed: z.int(),
+    harmed: z.int(),
+    well: z.int(),
+    pairs: z.int(),
+    /** Any of them rolls back. */
+    stopping: z.array(testSchema),
+    /** All of them together promote. */
+    promoting: z.array(testSchema),
+    decisions: z.array(
+      z.object({
+        sequence: z.int(),
+        atMs: z.int(),
+        stage: z.int(),
+        verdict: z.string(),
+        why: z.string(),
+        /** The entries before it come to the same values today. */
+        replays: z.boolean(),
+      }),
+    ),
+  })
+  .meta({ id: "Evidence" });
+export type EvidenceAnswer = z.infer<typeof evidenceSchema>;
+
+const params = z.object({ rollout: nameSchema });
+
+export const evidenceRoutes = {
+  getEvidence: defineRoute({
+    method: "GET",
+    path: "/v1/rollouts/{rollout}/evidence",
+    summary: "The evidence of a rollout, and every decision, computed again from the ledger.",
+    tag: "rollouts",
+    params,
+    answer: evidenceSchema,
+    errors: ["not-found"],
+  }),
+  getLedger: defineRoute({
+    method: "GET",
+    path: "/v1/rollouts/{rollout}/ledger",
+    summary: "Rows of the ledger in order: rules, entries of evidence, decisions.",
+    tag: "rollouts",
+    params,
+    query: z.object({
+      /** The last sequence number that is known already. */
+      after: z.coerce.number().int().min(-1).default(-1),
+      limit: z.coerce.number().int().min(1).max(10_000).default(1_000),
+    }),
+    answer: z.object({
+      rows: z.array(
+        z.object({ sequence: z.int(), atMs: z.int(), body: z.record(z.string(), z.unknown()) }),
+      ),
+    }),
+    errors: ["not-found"],
+  }),
+};
