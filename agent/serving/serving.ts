@@ -14,7 +14,7 @@ import type { Answer } from "../../shared/inference/processing/answer.ts";
 import type { Runner } from "../../shared/inference/runner.ts";
 import type { AgentContext } from "../context.ts";
 import type { SlotName, SlotRow } from "../state/store.ts";
-import { slotRunner } from "../trial/trial.ts";
+import { slotRunner } from "../trial/models.ts";
 import { readSlotBundle } from "../update/install.ts";
 
 interface Served {

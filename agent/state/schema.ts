@@ -57,6 +57,17 @@ const steps: readonly string[] = [
      documentJson text not null
    ) without rowid;
    alter table attempts add column waitedMs real not null default 0;`,
+  // What a trial found out so far, so that a power cut neither loses nor repeats a look.
+  `create table pairedLooks (
+     freshSha256 text not null,
+     oldSha256 text not null,
+     shardSha256 text not null,
+     worse integer not null,
+     better integer not null,
+     number integer not null,
+     primary key (freshSha256, oldSha256, shardSha256)
+   ) without rowid;
+   alter table attempts add column looks integer not null default 0;`,
 ];
 
 /** Errors: `database-newer` when a newer agent wrote the file. */

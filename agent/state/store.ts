@@ -13,6 +13,7 @@ import {
 } from "../../shared/protocol/messages/attempt-outcome.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import { migrateAgentDatabase } from "./schema.ts";
+import { trialRows } from "./trial-rows.ts";
 
 export type SlotName = "a" | "b";
 export interface SlotRow {
@@ -68,6 +69,7 @@ export function openAgentStore(sqlite: Sqlite) {
     ...slots(sqlite),
     ...attempts(sqlite),
     ...holdRows(sqlite),
+    ...trialRows(sqlite),
     ...transfers(sqlite),
     ...outboxRows(sqlite),
   };

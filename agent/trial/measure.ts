@@ -7,12 +7,11 @@ import { modelFile } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Fact } from "../../shared/protocol/messages/measurement.ts";
-import { wilsonInterval } from "../../shared/statistics/binomial.ts";
 import { median, medianLowerBound } from "../../shared/statistics/median.ts";
 import type { AgentContext } from "../context.ts";
 import { storedPath } from "../paths.ts";
 import { storedBundle } from "../update/install.ts";
-import { readProof } from "./trial.ts";
+import { judgeProof, parityFlips, readProof } from "./proof.ts";
 
 const warmUpRuns = 64;
 /** Blocks spread over the measurement; the fact is the median of their medians. */
@@ -39,10 +38,10 @@ export async function measureBundle(
     const proof = await readProof(context, manifest);
     if (proof === undefined) return { facts, environmentDegraded: false };
     const n = await runner.setSamples(proof.shard.inputs);
-    const { top1 } = await runner.evaluate();
-    const hits = proof.shard.labels.filter((label, at) => top1[at] === label).length;
-    const flips = proof.referenceTop1.filter((answer, at) => top1[at] !== answer).length;
-    facts.push({ metric: "golden-metric", value: hits / n, interval: wilsonInterval(hits, n), n });
+    const judged = judgeProof(proof, await runner.evaluate());
+    const { value, low, high } = proof.metric.estimate(judged);
+    const flips = parityFlips(proof, judged);
+    facts.push({ metric: "golden-metric", value, interval: [low, high], n });
     facts.push({ metric: "parity-flips", value: flips, interval: null, n });
     await runner.benchmark({ runs: warmUpRuns, firstSample: 0 });
     const medians: number[] = [];

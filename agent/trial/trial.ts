@@ -3,211 +3,130 @@
  * good enough, not worse than the running model on the same samples, and fit time and memory.
  *
  * Invariants: candidate and running model each live in a child of their own; the serving runner is
- * not touched; the decision needs nothing from the network.
+ * not touched; the decision needs nothing from the network; a crash of the running model is not the
+ * candidate's.
  */
-import { join } from "node:path";
-import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
+import type { Bundle } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
-import { FleetError, isFleetError } from "../../shared/errors.ts";
-import { alphaOf } from "../../shared/evaluation/error-budget.ts";
-import {
-  latencyBudgetGate,
-  latencyGate,
-  memoryGate,
-  metricFloorGate,
-  pairedMetricGate,
-  parityGate,
-} from "../../shared/evaluation/gates.ts";
-import {
-  decodeReference,
-  decodeShard,
-  type GoldenShard,
-} from "../../shared/evaluation/golden-shard.ts";
-import { hashFile } from "../../shared/files/hash-file.ts";
-import { type Runner, startRunner } from "../../shared/inference/runner.ts";
+import { isFleetError } from "../../shared/errors.ts";
+import type { Runner } from "../../shared/inference/runner.ts";
 import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.ts";
-import { median } from "../../shared/statistics/median.ts";
 import type { AgentContext } from "../context.ts";
-import { slotDir, storedPath } from "../paths.ts";
 import type { SlotName } from "../state/store.ts";
 import { readSlotBundle } from "../update/install.ts";
-import { worldError } from "../world-error.ts";
-import { compareLatency } from "./latency.ts";
+import { judgeGolden } from "./golden.ts";
+import { comparableModel, slotRunner } from "./models.ts";
+import { type Proof, readProof } from "./proof.ts";
+import { type Compared, judgeMemory, judgeTime, looksMax, pauseAfter } from "./resources.ts";
 import { type TrialVerdict, verdictOf } from "./verdict.ts";
 
-/** Longest golden shard or reference that is read, in bytes. */
-const shardBytesMax = 512_000_000;
-/** Tries of the latency gate while the machine is too busy to judge. */
-const latencyTries = 3;
-const budgetRuns = 256;
-
-export interface Proof {
-  readonly shard: GoldenShard;
-  readonly referenceTop1: readonly number[];
+export interface TrialOrder {
+  readonly attempt: string;
+  readonly manifest: Manifest;
+  readonly slot: SlotName;
+  /** Ends a pause between two looks; its reason is thrown then. */
+  readonly signal: AbortSignal;
 }
 
-export async function readProof(
-  context: AgentContext,
-  manifest: Manifest,
-): Promise<Proof | undefined> {
-  const [golden] = manifest.golden;
-  if (golden === undefined) return undefined;
-  const read = (sha256: string) =>
-    context.files.read(storedPath(context.dataDir, sha256), { maxBytes: shardBytesMax });
-  const shard = decodeShard(await read(golden.shard.sha256));
-  return { shard, referenceTop1: decodeReference(await read(golden.reference.sha256)).top1 };
+interface Trial extends TrialOrder {
+  readonly bundle: Bundle;
+  readonly proof: Proof | undefined;
+  readonly gates: GateResult[];
+  /** False once the running model crashed: it can tell nothing. */
+  compares: boolean;
+}
+
+export async function runTrial(context: AgentContext, order: TrialOrder): Promise<TrialVerdict> {
+  const { manifest, slot } = order;
+  const bundle = await readSlotBundle(context, manifest.model, slot, manifest.bundle.sha256);
+  const proof = await readProof(context, manifest);
+  const trial: Trial = { ...order, bundle, proof, gates: [], compares: true };
+  const { onInconclusive } = manifest.gates;
+  try {
+    await withModels(context, trial, (models) => judgeOnce(context, trial, models));
+    if (proof !== undefined && verdictOf(trial.gates, onInconclusive).failed === undefined) {
+      await judgeTimes(context, trial);
+    }
+  } catch (error) {
+    // A model that cannot load, crashes or hangs is worse than one that answers.
+    if (order.signal.aborted || !isFleetError(error)) throw error;
+    const why = error.message.slice(0, 500);
+    trial.gates.push({ gate: "load", verdict: "fail", why, numbers: { crashes: 1 } });
+  }
+  return verdictOf(trial.gates, onInconclusive);
+}
+
+/** The gates that one look settles. */
+async function judgeOnce(context: AgentContext, trial: Trial, models: Compared): Promise<void> {
+  const { manifest, bundle, proof } = trial;
+  const found: GateResult[] = [
+    { gate: "load", verdict: "pass", why: "the model loads", numbers: { crashes: 0 } },
+  ];
+  if (proof !== undefined) {
+    found.push(...(await judgeGolden(context, { manifest, bundle, proof }, models)));
+  }
+  if (found.every(({ verdict }) => verdict !== "fail")) {
+    found.push(await judgeMemory(manifest, models));
+  }
+  trial.gates.splice(0, Number.POSITIVE_INFINITY, ...found);
+}
+
+/** Looks at the latency until one look decides or the last was made; the models rest in between. */
+async function judgeTimes(context: AgentContext, trial: Trial): Promise<void> {
+  const { attempt, manifest, signal, gates } = trial;
+  const before = gates.length;
+  for (;;) {
+    const look = context.store.beginLook(attempt);
+    if (look > looksMax) break;
+    await withModels(context, trial, async (models) => {
+      gates.splice(
+        before,
+        Number.POSITIVE_INFINITY,
+        ...(await judgeTime(context, manifest, models)),
+      );
+    });
+    const pauseMs = pauseAfter(look);
+    const open = gates.slice(before).some(({ verdict }) => verdict === "inconclusive");
+    if (!open || pauseMs === undefined) return;
+    context.log.info("the latency is looked at again later", { attempt, look, pauseMs });
+    await context.clock.sleep(pauseMs, signal);
+    signal.throwIfAborted();
+  }
+  if (gates.length > before) return;
+  const why = "every look at the latency was cut off";
+  gates.push({ gate: "latency", verdict: "inconclusive", why, numbers: {} });
 }
 
 /**
- * A runner on the model of a slot. The file is held against its signed hash first: disks rot.
- * Errors: `artifact-mismatch` and those of `startRunner`.
+ * Runs `work` on fresh children that hold the shard's samples. A crash of the running model repeats it
+ * without that model. Errors: those of the candidate.
  */
-export async function slotRunner(
+async function withModels(
   context: AgentContext,
-  model: string,
-  slot: SlotName,
-  bundle: Bundle,
-): Promise<Runner> {
-  const file = modelFile(bundle);
-  const modelPath = join(slotDir(context.dataDir, model, slot), file.name);
-  if ((await hashFile(context.files, modelPath))?.sha256 !== file.sha256) {
-    throw new FleetError("artifact-mismatch", `${file.name} of ${model} is not what was signed`);
-  }
-  return startRunner({
-    processes: context.processes,
-    clock: context.clock,
-    modelPath,
-    interface: bundle.interface,
-  });
-}
-
-export async function runTrial(
-  context: AgentContext,
-  manifest: Manifest,
-  slot: SlotName,
-): Promise<TrialVerdict> {
-  const bundle = await readSlotBundle(context, manifest.model, slot, manifest.bundle.sha256);
+  trial: Trial,
+  work: (models: Compared) => Promise<void>,
+): Promise<void> {
+  const { manifest, slot, bundle, proof } = trial;
   let candidate: Runner | undefined;
   let running: Runner | undefined;
-  const gates: GateResult[] = [];
+  const gone = new Set<string>();
   try {
     candidate = await slotRunner(context, manifest.model, slot, bundle);
-    gates.push({ gate: "load", verdict: "pass", why: "the model loads", numbers: {} });
-    const proof = await readProof(context, manifest);
-    if (proof === undefined) {
-      gates.push(await judgeMemory({ manifest, candidate }));
-      return verdictOf(gates);
+    candidate.onExit(() => gone.add("candidate"));
+    if (proof !== undefined && trial.compares) {
+      running = await comparableModel(context, manifest.model, bundle);
+      running?.onExit(() => gone.add("running"));
     }
-    const old = await runningModel(context, manifest.model);
-    running = old?.runner;
-    const comparable = old !== undefined && sameLabels(old.bundle, bundle);
-    await judge({ manifest, proof, candidate, running: comparable ? running : undefined, gates });
-    return verdictOf(gates);
+    if (proof !== undefined) await candidate.setSamples(proof.shard.inputs);
+    if (proof !== undefined) await running?.setSamples(proof.shard.inputs);
+    return await work({ candidate, running });
   } catch (error) {
-    // A model that cannot load, crashes or hangs is worse than one that answers.
-    if (!isFleetError(error)) throw error;
-    gates.push({ gate: "load", verdict: "fail", why: error.message.slice(0, 500), numbers: {} });
-    return verdictOf(gates);
+    if (!isFleetError(error) || !gone.has("running") || gone.has("candidate")) throw error;
+    context.log.warn("the committed model crashed in the trial", { error: error.message });
+    trial.compares = false;
   } finally {
     await candidate?.close();
     await running?.close();
   }
-}
-
-/**
- * The committed model in a child of its own. Undefined without one, and when it does not start: a
- * damaged model must not keep its successor out.
- */
-async function runningModel(
-  context: AgentContext,
-  model: string,
-): Promise<{ runner: Runner; bundle: Bundle } | undefined> {
-  const slot = context.store.committedSlot(model);
-  if (slot?.bundleSha256 == null) return undefined;
-  try {
-    const bundle = await readSlotBundle(context, model, slot.slot, slot.bundleSha256);
-    return { runner: await slotRunner(context, model, slot.slot, bundle), bundle };
-  } catch (error) {
-    if (worldError(error) === undefined) throw error;
-    context.log.warn("the committed model cannot be compared", { model, error: String(error) });
-    return undefined;
-  }
-}
-
-interface Case {
-  readonly manifest: Manifest;
-  readonly proof: Proof;
-  readonly candidate: Runner;
-  /** The model to be compared with; undefined when there is none that can be. */
-  readonly running: Runner | undefined;
-  readonly gates: GateResult[];
-}
-
-/** Runs the gates in order of cost and stops at the first that fails. */
-async function judge(trial: Case): Promise<void> {
-  const { manifest, proof, candidate, gates } = trial;
-  const { alphaDevice } = manifest.gates;
-  const n = proof.shard.labels.length;
-  const failed = (gate: GateResult): boolean => gates.push(gate) > 0 && gate.verdict === "fail";
-
-  await candidate.setSamples(proof.shard.inputs);
-  const { top1 } = await candidate.evaluate();
-  const flips = countWhere(n, (at) => top1[at] !== proof.referenceTop1[at]);
-  const { parityFlipFractionMax, metricFloor } = manifest.gates;
-  const parity = { flips, n, flipFractionMax: parityFlipFractionMax };
-  if (failed(parityGate({ ...parity, alpha: alphaOf("parity", alphaDevice) }))) return;
-  const right = (answers: Int32Array, at: number) => answers[at] === proof.shard.labels[at];
-  const hits = countWhere(n, (at) => right(top1, at));
-  const floor = { hits, n, floor: metricFloor, alpha: alphaOf("metric-floor", alphaDevice) };
-  if (failed(metricFloorGate(floor))) return;
-  if (trial.running !== undefined) {
-    await trial.running.setSamples(proof.shard.inputs);
-    const old = (await trial.running.evaluate()).top1;
-    const worse = countWhere(n, (at) => right(old, at) && !right(top1, at));
-    const better = countWhere(n, (at) => !right(old, at) && right(top1, at));
-    const alpha = alphaOf("paired-metric", alphaDevice);
-    if (failed(pairedMetricGate({ worse, better, n, alpha }))) return;
-  }
-  if (failed(await judgeLatency(trial, alphaOf("latency", alphaDevice)))) return;
-  failed(await judgeMemory(trial));
-}
-
-async function judgeMemory({
-  candidate,
-  manifest,
-}: Pick<Case, "candidate" | "manifest">): Promise<GateResult> {
-  const { ramPeakBytes } = await candidate.memory();
-  return memoryGate({ ramPeakBytes, ramPeakBytesMax: manifest.gates.ramPeakBytesMax });
-}
-
-async function judgeLatency(trial: Case, alpha: number): Promise<GateResult> {
-  const { candidate, running, manifest } = trial;
-  const { latencyMsMax, latencyRatioMax } = manifest.gates;
-  if (running === undefined) {
-    const { latenciesMs } = await candidate.benchmark({ runs: budgetRuns, firstSample: 0 });
-    return latencyBudgetGate({ p50Ms: median(latenciesMs), p50MsMax: latencyMsMax });
-  }
-  let gate: GateResult | undefined;
-  for (let attempt = 0; attempt < latencyTries; attempt++) {
-    // A fresh share of alpha per try keeps the sum of all tries within the gate's alpha.
-    const share = alpha / latencyTries;
-    const { ratios, degraded } = await compareLatency(candidate, running, share);
-    gate = latencyGate({ ratios, ratioMax: latencyRatioMax, alpha: share, degraded });
-    if (gate.verdict !== "inconclusive") break;
-  }
-  return gate ?? { gate: "latency", verdict: "skipped", why: "no try was made", numbers: {} };
-}
-
-function sameLabels(old: Bundle, fresh: Bundle): boolean {
-  const labels = (bundle: Bundle) =>
-    bundle.interface.output.kind === "classification"
-      ? bundle.interface.output.labels.join("\n")
-      : undefined;
-  return labels(old) !== undefined && labels(old) === labels(fresh);
-}
-
-function countWhere(n: number, holds: (at: number) => boolean): number {
-  let count = 0;
-  for (let at = 0; at < n; at++) if (holds(at)) count++;
-  return count;
+  await withModels(context, trial, work);
 }

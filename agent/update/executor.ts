@@ -10,9 +10,11 @@ import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.
 import type { AgentContext } from "../context.ts";
 import type { Messenger } from "../messenger.ts";
 import type { Candidate, Serving } from "../serving/serving.ts";
-import type { AttemptRow } from "../state/store.ts";
+import type { AttemptRow, SlotName } from "../state/store.ts";
 import type { ArtifactSource } from "../transfer/artifact-source.ts";
-import { readProof, runTrial } from "../trial/trial.ts";
+import { readProof } from "../trial/proof.ts";
+import { runTrial } from "../trial/trial.ts";
+import type { TrialVerdict } from "../trial/verdict.ts";
 import { worldError } from "../world-error.ts";
 import { controlledSlot } from "./control.ts";
 import { fetchAll, fetchProofs } from "./fetch.ts";
@@ -178,14 +180,14 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
       await installIntoSlot(context, manifest, slot);
       return "installed";
     case "trial": {
-      const verdict = await runTrial(context, manifest, slot);
+      const verdict = await tryModel(parts, run, slot);
       run.gates = verdict.gates;
       if (verdict.failed === undefined) return heldBack(parts.holds.reason()) ? "held" : "passed";
       run.ending = { code: verdict.failed.gate, why: verdict.failed.why };
       return "worse";
     }
     case "observe": {
-      const verdict = await runTrial(context, manifest, controlledSlot(context.store, manifest));
+      const verdict = await tryModel(parts, run, controlledSlot(context.store, manifest));
       run.gates = verdict.gates;
       const { failed } = verdict;
       run.ending = failed ? { code: failed.gate, why: failed.why } : passedEnding(run.gates);
@@ -200,6 +202,12 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
     case "leave":
       throw new Error(`effect ${next.effect} belongs to an outcome`);
   }
+}
+
+function tryModel({ context }: UpdateParts, run: Run, slot: SlotName): Promise<TrialVerdict> {
+  const { withdrawn, stopping } = run.signals;
+  const signal = AbortSignal.any([withdrawn, stopping]);
+  return runTrial(context, { attempt: run.row.id, manifest: run.manifest, slot, signal });
 }
 
 async function download({ context, source, onProgress }: UpdateParts, run: Run): Promise<void> {

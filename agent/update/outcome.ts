@@ -44,9 +44,9 @@ export function outcomeOf(options: {
   };
 }
 
-/** Why a trial was passed: the sentence of its gate that says most. */
+/** Why a trial was passed: the sentences of the gates that say most, worst class and slice included. */
 export function passedEnding(gates: readonly GateResult[]): Ending {
   const told = gates.filter(({ gate }) => gate === "metric-floor" || gate === "paired-metric");
-  const last = told.at(-1);
-  return { code: "ok", why: last?.why ?? "it loads and answers" };
+  const why = told.map((gate) => gate.why).join("; ");
+  return { code: "ok", why: why === "" ? "it loads and answers" : why };
 }

@@ -33,6 +33,12 @@ const classSchema = z.strictObject({
     ramPeakBytesMax: z.int().positive().optional(),
     latencyMsMax: z.number().positive().optional(),
     metricFloor: z.number().min(0).max(1).default(0),
+    /** Of every class's share of right answers, and of the metric in every slice. */
+    classFloor: z.number().min(0).max(1).optional(),
+    sliceFloor: z.number().min(0).max(1).optional(),
+    onInconclusive: z.enum(["commit", "roll-back"]).optional(),
+    /** Highest ratio of new to old energy per inference, where a device has a counter. */
+    energyRatioMax: z.number().min(1).max(100).optional(),
   }),
   recipes: z.array(nameSchema).min(1),
   objective: z.enum(["size", "latency", "accuracy"]),

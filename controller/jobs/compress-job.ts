@@ -266,7 +266,7 @@ async function storeFiles(
       { sha256: modelSha256, bytes: modelBytes },
       { sha256: bundle.sha256, bytes: bundleBytes },
     ],
-    references: await storeReferences(ctx, golden, bundle.sha256, result.top1),
+    references: await storeReferences(ctx, golden, bundle.sha256, result),
   };
 }
 
@@ -280,7 +280,7 @@ async function storeReferences(
   ctx: ControllerContext,
   golden: StoredGoldenSet,
   bundleSha256: string,
-  top1: Int32Array,
+  { top1, losses }: Ready,
 ): Promise<ReferenceTable[]> {
   const { seed, sizes } = golden.split;
   const split = splitPool({ count: golden.samples, metric: golden.metric }, seed, sizes);
@@ -288,8 +288,13 @@ async function storeReferences(
   for (const { shardIndex, sha256: shardSha256 } of await listShards(ctx.db, golden.poolSha256)) {
     const indices = split.shards[shardIndex];
     assert(indices !== undefined, "a stored split repeats its shards");
-    const answers = [...indices].map((index) => top1[index]!);
-    const bytes = encodeReference({ bundleSha256, shardSha256, top1: answers });
+    const pick = (values: ArrayLike<number>) => Array.from(indices, (index) => values[index]!);
+    const bytes = encodeReference({
+      bundleSha256,
+      shardSha256,
+      top1: pick(top1),
+      ...(losses !== null && { losses: pick(losses) }),
+    });
     const sha256 = await ctx.blobs.put(bytes);
     references.push({ bundleSha256, shardSha256, sha256, bytes: bytes.byteLength });
   }

@@ -18,6 +18,7 @@ import {
   takeSamples,
 } from "../../shared/evaluation/golden-set.ts";
 import { type GoldenSplit, splitPool } from "../../shared/evaluation/golden-split.ts";
+import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Evaluation } from "../../shared/inference/runner-protocol.ts";
 import { openSession } from "../../shared/inference/session.ts";
@@ -26,7 +27,7 @@ import { auditFusion } from "../compress/fusion-audit.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
 import { calibrator } from "./calibrate.ts";
-import { compareWithSource, judgedSamples, scoresOf, sourceSamples } from "./score.ts";
+import { compareWithSource, judgeAt, judgedSamples, scoresOf, sourceSamples } from "./score.ts";
 import {
   type WorkerMessage,
   type WorkOrder,
@@ -249,6 +250,7 @@ async function evaluateVariant(
       modelBytes: made.bytes,
       opset: made.opset,
       top1: evaluated.top1,
+      losses: lossesOf(job, evaluated, indices),
       ...scoresOf(job.set, job.split, evaluated, source),
       ...compareWithSource(job.set, job.split.selection, evaluated, source),
       ramPeakBytes: evaluated.ramPeakBytes,
@@ -258,6 +260,16 @@ async function evaluateVariant(
   } catch (error) {
     return failureOf(made.recipe, error);
   }
+}
+
+/** Loss of each judged sample at its place in the pool: what devices must reproduce. */
+function lossesOf({ set }: Job, answers: Evaluated, indices: Uint32Array): Ready["losses"] {
+  const metric = metricOf(set.metric);
+  if (metric?.output !== "tensors") return null;
+  const losses = new Float64Array(set.count).fill(Number.NaN);
+  const judged = judgeAt(metric, set, answers, indices);
+  for (const [at, index] of indices.entries()) losses[index] = judged.losses[at]!;
+  return losses;
 }
 
 /** What onnxruntime makes of a file that a runner has loaded before, so it is safe to load here. */

@@ -1,11 +1,19 @@
 /**
  * Scores of one variant over the parts of a golden pool, purely.
  *
- * With labels the metric is the share of right answers. Without them it is agreement with the source
- * model: the share of equal classes, or the mean cosine similarity of the flattened outputs.
+ * With labels or targets the golden set's metric judges (shared/evaluation/metrics). Without them it is
+ * agreement with the source model: the share of equal classes, or the mean cosine similarity of the
+ * flattened outputs.
  */
 import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
+import {
+  flipsOf,
+  type Judged,
+  judge,
+  type Metric,
+} from "../../shared/evaluation/metrics/metric.ts";
+import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { wilsonInterval } from "../../shared/statistics/binomial.ts";
 
 /** Answers at the places of their samples in the pool; −1 and nothing where none was asked for. */
@@ -29,7 +37,7 @@ export function judgedSamples({ selection, sealed, shards }: GoldenSplit): Uint3
 
 /** Samples that the source answers: those that it is compared on. */
 export function sourceSamples(set: GoldenSet, { selection, sealed }: GoldenSplit): Uint32Array {
-  return set.metric === "top-1" ? selection : together(selection, sealed);
+  return metricOf(set.metric) === undefined ? together(selection, sealed) : selection;
 }
 
 function together(...parts: readonly Uint32Array[]): Uint32Array {
@@ -42,9 +50,11 @@ export function scoresOf(
   answers: Answers,
   source: Answers,
 ): { selection: Score; sealed: Score } {
+  const metric = metricOf(set.metric);
   const score = (indices: Uint32Array): Score => {
-    if (set.metric === "top-1") {
-      return share(indices, (index) => answers.top1[index] === set.labels[index]);
+    if (metric !== undefined) {
+      const estimate = metric.estimate(judgeAt(metric, set, answers, indices));
+      return { ...estimate, n: indices.length };
     }
     if (answers.outputs.length === 0) {
       return share(indices, (index) => answers.top1[index] === source.top1[index]);
@@ -52,6 +62,22 @@ export function scoresOf(
     return mean([...indices].map((at) => cosine(answers.outputs[at]!, source.outputs[at]!)));
   };
   return { selection: score(split.selection), sealed: score(split.sealed) };
+}
+
+/** The losses of the answers to the samples at `indices`. */
+export function judgeAt(
+  metric: Metric,
+  { labels, targets, scale }: GoldenSet,
+  { top1, outputs }: Answers,
+  indices: Uint32Array,
+): Judged {
+  const pick = <T>(values: ArrayLike<T>): T[] =>
+    values.length === 0 ? [] : Array.from(indices, (index) => values[index]!);
+  return judge(
+    metric,
+    { top1: pick(top1), outputs: pick(outputs) },
+    { labels: pick(labels), targets: pick(targets), scale },
+  );
 }
 
 function share(indices: Uint32Array, holds: (index: number) => boolean): Score {
@@ -89,18 +115,17 @@ function cosine(a: Float32Array, b: Float32Array): number {
   return Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0;
 }
 
-/** Labelled samples that got worse or better than the source's answers. */
+/** Samples with a truth that got worse or better than the source's answers. */
 export function compareWithSource(
   set: GoldenSet,
   indices: Uint32Array,
   answers: Answers,
   source: Answers,
 ): { worse: number; better: number } {
-  if (set.metric !== "top-1") return { worse: 0, better: 0 };
-  const right = ({ top1 }: Answers, index: number) => top1[index] === set.labels[index];
-  const count = (holds: (index: number) => boolean) => indices.filter(holds).length;
-  return {
-    worse: count((index) => right(source, index) && !right(answers, index)),
-    better: count((index) => !right(source, index) && right(answers, index)),
-  };
+  const metric = metricOf(set.metric);
+  if (metric === undefined) return { worse: 0, better: 0 };
+  return flipsOf({
+    fresh: judgeAt(metric, set, answers, indices),
+    old: judgeAt(metric, set, source, indices),
+  });
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { fusionSchema } from "../../shared/api/evaluation.ts";
 import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
+import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import { splitSchema } from "../storage/golden/repository.ts";
 
 const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
@@ -28,11 +29,13 @@ export const workResultSchema = z.discriminatedUnion("status", [
   z.object({
     status: z.literal("ready"),
     recipe: z.string(),
-    metric: z.enum(["top-1", "agreement"]),
+    metric: metricNameSchema,
     modelBytes: bytesSchema,
     opset: z.int(),
     /** Class index per sample of the whole pool; −1 for those that nothing is judged on. */
     top1: z.custom<Int32Array>((value) => value instanceof Int32Array),
+    /** Loss per sample of the whole pool, NaN likewise; null for metrics that judge classes. */
+    losses: z.custom<Float64Array>((value) => value instanceof Float64Array).nullable(),
     selection: scoreSchema,
     sealed: scoreSchema,
     worse: z.int(),

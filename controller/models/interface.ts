@@ -10,6 +10,7 @@ import {
 } from "../../shared/artifact/bundle.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { type GoldenSet, goldenSampleBytes } from "../../shared/evaluation/golden-set.ts";
+import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { prepareSample } from "../../shared/inference/processing/registry.ts";
 import type { Model } from "../onnx/model.ts";
 
@@ -36,7 +37,8 @@ export function defaultInterface(model: Model, golden: GoldenSet): ModelInterfac
   });
   const [first = ""] = model.graph.outputNames;
   const classes = model.graph.declaredShape(first)?.at(-1);
-  if (golden.metric !== "top-1" || typeof classes !== "number") {
+  const output = metricOf(golden.metric)?.output;
+  if (output !== "classification" || typeof classes !== "number") {
     return { inputs, output: { kind: "tensors", tensors: model.graph.outputNames } };
   }
   const normalized = model.graph.producerOf(first)?.opType === "Softmax";
@@ -64,7 +66,13 @@ export function checkFit(model: Model, spec: ModelInterface, golden: GoldenSet):
   for (const name of named) {
     if (!outputs.has(name)) throw mismatch(`the model has no output named ${name}`);
   }
-  if (golden.metric !== "top-1") return;
+  const judged = metricOf(golden.metric)?.output;
+  if (judged === "tensors" && output.kind !== "tensors") {
+    throw mismatch(
+      `${golden.metric} judges raw outputs, but the model's output is described as classes`,
+    );
+  }
+  if (judged !== "classification") return;
   if (output.kind !== "classification") {
     throw mismatch("the golden set judges classes, but the model's output is not described as one");
   }

@@ -4,18 +4,24 @@ import { type Manifest, signManifest } from "../../shared/artifact/manifest.ts";
 import type { Signed } from "../../shared/artifact/signature.ts";
 import { assert } from "../../shared/assert.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { isFirstFormat } from "../../shared/evaluation/golden-shard.ts";
+import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 import { installPolicyOf } from "../fleet/regions.ts";
 import type { Database } from "../storage/database.ts";
 
-/** Oldest agent that understands today's bundles. */
-const agentMin = "0.1.0";
+/** Oldest agent that understands today's bundles, and golden shards of their second format. */
+const agentMin = { first: "0.1.0", second: "0.2.0" };
 /** Reference §3.7: a device rolls back on latency only above this ratio. */
 const latencyRatioMax = 1.1;
 /** Largest ratio that a manifest may hold, and an error probability at which no test ever rejects. */
 const latencyRatioAny = 100;
 const alphaNever = 1e-300;
+/** Gate results that this controller reads; the manifest says so, and devices send no others. */
+const gateVocabulary = 2;
+/** Two points: what a rollout looks for by default (reference §2). */
+const nonInferiorityMargin = 0.02;
 /** Reference §2.1, gate 0. */
 export const parityFlipFractionMax = 0.005;
 
@@ -43,8 +49,9 @@ export async function signRelease(
         .onRef("modelVersions.model", "=", "variants.model")
         .onRef("modelVersions.version", "=", "variants.version"),
     )
+    .leftJoin("goldenSets", "goldenSets.poolSha256", "modelVersions.poolSha256")
     .selectAll("variants")
-    .select("modelVersions.poolSha256")
+    .select(["modelVersions.poolSha256", "goldenSets.metric"])
     .where("bundleSha256", "=", target.bundleSha256)
     .executeTakeFirst();
   if (variant === undefined)
@@ -79,7 +86,9 @@ export async function signRelease(
       golden,
       gates: gatesOf(target, ctx.config.alphaDevice),
       install: installPolicyOf(ctx.fleet.regions, placed?.region),
-      agentMin,
+      agentMin: isFirstFormat(metricNameSchema.parse(variant.metric ?? "agreement"))
+        ? agentMin.first
+        : agentMin.second,
       issuedAtMs: nowMs,
       expiresAtMs: nowMs + ctx.config.manifestTtlMs,
     },
@@ -94,18 +103,28 @@ function gatesOf(
 ): Manifest["gates"] {
   const unlimited = {
     metricFloor: 0,
+    classFloor: null,
+    sliceFloor: null,
+    nonInferiorityMargin,
     latencyRatioMax: latencyRatioAny,
     latencyMsMax: null,
+    energyRatioMax: null,
     ramPeakBytesMax: null,
     parityFlipFractionMax,
+    onInconclusive: "commit" as const,
+    vocabulary: gateVocabulary,
     alphaDevice: alphaNever,
   };
   if (returns === true) return unlimited;
   return {
     ...unlimited,
     metricFloor: budget.metricFloor,
+    classFloor: budget.classFloor ?? null,
+    sliceFloor: budget.sliceFloor ?? null,
     latencyRatioMax,
     latencyMsMax: budget.latencyMsMax ?? null,
+    energyRatioMax: budget.energyRatioMax ?? null,
+    onInconclusive: budget.onInconclusive ?? "commit",
     ramPeakBytesMax: budget.ramPeakBytesMax ?? null,
     alphaDevice,
   };

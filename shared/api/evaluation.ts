@@ -1,5 +1,6 @@
 /** What was found out about a variant, and why a class chose it or did not. */
 import { z } from "zod";
+import { metricNameSchema } from "../evaluation/metrics/registry.ts";
 
 /** A share between 0 and 1 with its two-sided 95 % interval over n samples. */
 const scoreSchema = z
@@ -20,8 +21,8 @@ export const fusionSchema = z
 /** What the controller measured about a variant; stored as JSON beside it. */
 export const evaluationSchema = z
   .object({
-    /** `top-1`: share of right answers; `agreement`: likeness to the source's outputs. */
-    metric: z.enum(["top-1", "agreement"]),
+    /** As the golden set names it; `agreement`: likeness to the source's outputs. */
+    metric: metricNameSchema,
     /** Samples that variants may be chosen on. */
     selection: scoreSchema,
     /** Samples that only floors are judged on. */

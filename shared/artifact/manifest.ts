@@ -25,6 +25,17 @@ const artifactRefSchema = z.object({ sha256: sha256Schema, bytes: z.int().min(1)
 export const gatesSchema = z.object({
   /** Lowest metric on the golden shard, as a fraction; the class's floor. */
   metricFloor: z.number().min(0).max(1),
+  /** Lowest share of right answers in every class, and lowest metric in every slice; null for none. */
+  classFloor: z.number().min(0).max(1).nullable().default(null),
+  sliceFloor: z.number().min(0).max(1).nullable().default(null),
+  /** Drop that the certificate of non-inferiority is about; null when none is wanted. It only informs. */
+  nonInferiorityMargin: z.number().positive().max(1).nullable().default(null),
+  /** Highest ratio of new to old energy per inference; null when it only informs. */
+  energyRatioMax: z.number().min(1).max(100).nullable().default(null),
+  /** Gate results that the controller reads: 2 adds `energy`. */
+  vocabulary: z.int().min(1).default(1),
+  /** What a device does when the machine never let the latency be judged. */
+  onInconclusive: z.enum(["commit", "roll-back"]).default("commit"),
   /** Highest ratio of new to old median latency that is accepted; 1.10 by default. */
   latencyRatioMax: z.number().min(1).max(100),
   /** Highest p50 latency of one inference; null when the class sets none. */

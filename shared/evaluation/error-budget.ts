@@ -17,8 +17,10 @@ const shares = {
   "paired-metric": 0.2,
   /** Against the committed model, every later look together (an e-process). */
   "paired-repeated": 0.1,
-  /** Wall and processor time, over all tries. */
-  latency: 0.2,
+  /** Wall and processor time, over all looks. */
+  latency: 0.15,
+  /** Energy per inference, over all looks, where a limit is set. */
+  energy: 0.05,
   /** Labels of disagreeing live samples, after the commit. */
   "soak-labels": 0.12,
   /** Crashes and hangs in service, after the commit. */

@@ -11,6 +11,7 @@ import { canonicalJson } from "../artifact/canonical-json.ts";
 import { sha256Hex } from "../artifact/hash.ts";
 import { FleetError } from "../errors.ts";
 import { elementBytes, elementCount, typedFromBytes } from "../inference/processing/typed-data.ts";
+import { type MetricName, metricNameSchema, metricOf } from "./metrics/registry.ts";
 import { decodeNpy, type NpyArray } from "./npy.ts";
 import { readNpzEntry } from "./npz.ts";
 
@@ -24,11 +25,12 @@ const arrayRefSchema = z.object({
   file: z.string().regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\.npy|\.npz#[A-Za-z0-9_]+)$/),
 });
 
-/** `top-1` needs labels; `agreement` compares the outputs with those of the source model. */
-const metricSchema = z.discriminatedUnion("name", [
-  z.object({ name: z.literal("top-1") }),
-  z.object({ name: z.literal("agreement") }),
-]);
+/** `agreement` compares the outputs with those of the source model; the others need the truth. */
+const metricSchema = z.object({
+  name: metricNameSchema,
+  /** `rmse` alone: the error that counts as worthless, in the target's unit. */
+  scale: z.number().positive().optional(),
+});
 
 export const goldenManifestSchema = z
   .object({
@@ -36,18 +38,24 @@ export const goldenManifestSchema = z
     name: z.string().min(1).max(128),
     inputs: z.record(z.string().min(1).max(256), arrayRefSchema),
     labels: arrayRefSchema.optional(),
+    targets: arrayRefSchema.optional(),
     metric: metricSchema,
     slices: z
       .object({ region: arrayRefSchema.extend({ names: z.array(z.string().max(64)).max(1024) }) })
       .optional(),
   })
   .strict()
-  .refine(
-    ({ metric, labels }) => metric.name !== "top-1" || labels !== undefined,
-    "top-1 needs labels",
-  );
+  .superRefine((manifest, context) => {
+    const { metric } = manifest;
+    const truth = metricOf(metric.name)?.truth;
+    if (truth !== undefined && manifest[truth] === undefined) {
+      context.addIssue({ code: "custom", message: `${metric.name} needs ${truth}` });
+    }
+    if ((metric.name === "rmse") !== (metric.scale !== undefined)) {
+      context.addIssue({ code: "custom", message: "rmse, and no other metric, needs a scale" });
+    }
+  });
 export type GoldenManifest = z.infer<typeof goldenManifestSchema>;
-export type MetricName = GoldenManifest["metric"]["name"];
 
 export interface GoldenInput {
   readonly dtype: Dtype;
@@ -63,6 +71,10 @@ export interface GoldenSet {
   readonly inputs: Readonly<Record<string, GoldenInput>>;
   /** Class index per sample; empty for metrics without labels. */
   readonly labels: Int32Array;
+  /** Flattened targets per sample; empty for metrics without targets. */
+  readonly targets: readonly Float32Array[];
+  /** The error that counts as worthless (`rmse`); 1 for other metrics. */
+  readonly scale: number;
   readonly regionSlice:
     | { readonly names: readonly string[]; readonly index: Int32Array }
     | undefined;
@@ -71,7 +83,8 @@ export interface GoldenSet {
 
 /** Files that a manifest names, without repeats. Errors: `golden-invalid`. */
 export function goldenFileNames(manifest: GoldenManifest): string[] {
-  const refs = [...Object.values(manifest.inputs), manifest.labels, manifest.slices?.region];
+  const { inputs, labels, targets, slices } = manifest;
+  const refs = [...Object.values(inputs), labels, targets, slices?.region];
   return [...new Set(refs.flatMap((ref) => (ref === undefined ? [] : [ref.file.split("#")[0]!])))];
 }
 
@@ -109,6 +122,7 @@ export function buildGoldenSet(
   if (regionSlice?.index.some((index) => index >= regionSlice.names.length)) {
     throw invalid("a region index has no name");
   }
+  const targets = manifest.targets === undefined ? undefined : array(manifest.targets);
   const labelIndex = labels === undefined ? new Int32Array() : indices("labels", labels, count);
   return {
     name: manifest.name,
@@ -116,8 +130,15 @@ export function buildGoldenSet(
     count,
     inputs,
     labels: labelIndex,
+    targets: targets === undefined ? [] : targetsOf(targets, count),
+    scale: manifest.metric.scale ?? 1,
     regionSlice,
-    poolSha256: poolHash(manifest, inputs, labelIndex, regionSlice?.index),
+    poolSha256: poolHash(manifest, {
+      inputs,
+      labels: labelIndex,
+      targets: targets?.data,
+      regions: regionSlice?.index,
+    }),
   };
 }
 
@@ -137,6 +158,21 @@ function inputOf(name: string, array: NpyArray, count: number): GoldenInput {
   return { dtype: array.dtype, shape: array.shape.slice(1), data: array.data };
 }
 
+/** One row of numbers per sample, whatever shape a sample's target has. */
+function targetsOf(array: NpyArray, count: number): Float32Array[] {
+  if (array.shape[0] !== count)
+    throw invalid(`targets has ${array.shape[0]} samples, not ${count}`);
+  if (array.dtype === "float16") throw invalid("targets must not be float16");
+  const size = elementCount(array.shape.slice(1));
+  if (size === 0) throw invalid("a target holds no number");
+  const values = Float32Array.from(
+    typedFromBytes(array.dtype, array.data) as ArrayLike<number>,
+    Number,
+  );
+  if (values.some((value) => !Number.isFinite(value))) throw invalid("a target is not a number");
+  return Array.from({ length: count }, (_, at) => values.subarray(at * size, (at + 1) * size));
+}
+
 /** A one-dimensional integer array as class or region numbers ≥ 0. */
 function indices(name: string, array: NpyArray, count: number): Int32Array {
   if (array.shape.length !== 1 || array.shape[0] !== count) {
@@ -154,9 +190,17 @@ function indices(name: string, array: NpyArray, count: number): Int32Array {
 
 function poolHash(
   manifest: GoldenManifest,
-  inputs: Readonly<Record<string, GoldenInput>>,
-  labels: Int32Array,
-  regions: Int32Array | undefined,
+  {
+    inputs,
+    labels,
+    targets,
+    regions,
+  }: {
+    inputs: Readonly<Record<string, GoldenInput>>;
+    labels: Int32Array;
+    targets: Uint8Array | undefined;
+    regions: Int32Array | undefined;
+  },
 ): string {
   const bytesOf = (values: Int32Array) =>
     new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -171,6 +215,7 @@ function poolHash(
         ]),
       ),
       labels: sha256Hex(bytesOf(labels)),
+      ...(targets !== undefined && { targets: sha256Hex(targets) }),
       regions: regions === undefined ? null : sha256Hex(bytesOf(regions)),
     }),
   );

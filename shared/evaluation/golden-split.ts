@@ -4,7 +4,7 @@
  */
 import { FleetError } from "../errors.ts";
 import { permutation, seededRandom } from "../prng.ts";
-import type { MetricName } from "./golden-set.ts";
+import { type MetricName, metricOf } from "./metrics/registry.ts";
 
 export interface GoldenSplit {
   readonly calibration: Uint32Array;
@@ -32,11 +32,11 @@ export interface Pool {
 
 /**
  * Sizes for a pool: full sizes where they fit, shares of the pool where not. Shards prove a bundle on
- * devices by its labels, so a set without labels has none.
+ * devices by what is true of them, so a set without labels or targets has none.
  */
 export function splitSizes({ count, metric }: Pool): SplitSizes {
   const share = (fraction: number, most: number) => Math.min(most, Math.floor(count * fraction));
-  const labelled = metric === "top-1";
+  const labelled = metricOf(metric) !== undefined;
   return {
     calibration: share(labelled ? 0.1 : 0.4, 512),
     selection: share(0.2, 2_000),

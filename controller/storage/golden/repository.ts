@@ -1,6 +1,6 @@
 /** Golden sets and their shards, named by the hash of their pool. */
 import { z } from "zod";
-import type { MetricName } from "../../../shared/evaluation/golden-set.ts";
+import { type MetricName, metricNameSchema } from "../../../shared/evaluation/metrics/registry.ts";
 import { recordBlobs, type StoredBlob } from "../blobs/repository.ts";
 import type { Database } from "../database.ts";
 
@@ -109,7 +109,7 @@ function fromRow(row: {
     name,
     samples,
     createdAtMs,
-    metric: z.enum(["top-1", "agreement"]).parse(row.metric),
+    metric: metricNameSchema.parse(row.metric),
     split: splitSchema.parse(JSON.parse(row.splitJson)),
   };
 }

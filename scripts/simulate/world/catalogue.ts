@@ -87,6 +87,8 @@ function shardSet(shardIndex: number): GoldenSet {
     count: shardSamples,
     inputs: samplesOf(set),
     labels: Int32Array.from(set.labels),
+    targets: [],
+    scale: 1,
     regionSlice: undefined,
   };
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { modelInterfaceSchema } from "../../artifact/bundle.ts";
 import { sha256Schema } from "../../artifact/hash.ts";
 import { modelNameSchema, nameSchema } from "../../artifact/names.ts";
+import { metricNameSchema } from "../../evaluation/metrics/registry.ts";
 import { choiceReasonSchema, evaluationSchema } from "../evaluation.ts";
 import { defineRoute, rawBody } from "../route.ts";
 import { jobSchema } from "./jobs.ts";
@@ -24,7 +25,7 @@ const goldenSetSchema = z
     poolSha256: sha256Schema,
     name: z.string(),
     samples: z.int(),
-    metric: z.enum(["top-1", "agreement"]),
+    metric: metricNameSchema,
     shards: z.int(),
     createdAtMs: z.int(),
   })

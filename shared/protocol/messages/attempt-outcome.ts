@@ -6,7 +6,19 @@ import { defineMessage } from "../message.ts";
 
 /** One gate of the trial: what was measured, against what, and what follows. */
 export const gateResultSchema = z.object({
-  gate: z.enum(["load", "parity", "metric-floor", "paired-metric", "latency", "memory", "serving"]),
+  gate: z.enum([
+    ...([
+      "load",
+      "parity",
+      "metric-floor",
+      "paired-metric",
+      "latency",
+      "memory",
+      "serving",
+    ] as const),
+    /** Only where the manifest's vocabulary is 2 or more. */
+    "energy",
+  ]),
   verdict: z.enum(["pass", "fail", "inconclusive", "skipped"]),
   /** One sentence with the numbers, for people. */
   why: z.string().max(512),

@@ -46,6 +46,12 @@ const manifest: Manifest = {
   choiceEmulated: false,
   golden: [{ shard: { sha256: hash, bytes: 10 }, reference: { sha256: hash, bytes: 10 } }],
   gates: {
+    classFloor: null,
+    sliceFloor: null,
+    nonInferiorityMargin: null,
+    energyRatioMax: null,
+    vocabulary: 1,
+    onInconclusive: "commit",
     metricFloor: 0.8,
     latencyRatioMax: 1.1,
     latencyMsMax: null,

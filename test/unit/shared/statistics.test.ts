@@ -1,6 +1,5 @@
 /** Exact tests and bounds, against sums and simulations that share no code with them. */
 import { describe, expect, it } from "vitest";
-import { latencyGate, pairedMetricGate, parityGate } from "../../../shared/evaluation/gates.ts";
 import { seededRandom } from "../../../shared/prng.ts";
 import {
   binomialUpperTail,
@@ -72,27 +71,5 @@ describe("the bound of a median", () => {
   it("has the plain median beside it", () => {
     expect(median([3, 1, 2])).toBe(2);
     expect(median([4, 1, 2, 3])).toBe(2.5);
-  });
-});
-
-describe("the gates", () => {
-  const alpha = 0.001 / 3;
-  it("reject a machine that computes something else (reference: 10 flips of 500 at 1e-3)", () => {
-    const gate = (flips: number) =>
-      parityGate({ flips, n: 500, flipFractionMax: 0.005, alpha: 1e-3 }).verdict;
-    expect(gate(9)).toBe("pass");
-    expect(gate(10)).toBe("fail");
-  });
-  it("see a drop of eight points in 500 samples, and let noise pass", () => {
-    expect(pairedMetricGate({ worse: 45, better: 5, n: 500, alpha }).verdict).toBe("fail");
-    expect(pairedMetricGate({ worse: 6, better: 4, n: 500, alpha }).verdict).toBe("pass");
-  });
-  it("fail on latency only beyond doubt, and never on a busy machine", () => {
-    const slow = new Array(18).fill(2);
-    const gate = (ratios: number[], degraded?: string) =>
-      latencyGate({ ratios, ratioMax: 1.1, alpha, degraded }).verdict;
-    expect(gate(slow)).toBe("fail");
-    expect(gate(slow, "busy")).toBe("inconclusive");
-    expect(gate(slow.map((ratio, at) => (at < 4 ? 1 : ratio)))).toBe("pass");
   });
 });

@@ -23,6 +23,8 @@ function set(change: Partial<GoldenSet>): GoldenSet {
     count: 7,
     inputs: {},
     labels: new Int32Array(),
+    targets: [],
+    scale: 1,
     regionSlice: undefined,
     poolSha256: "",
     ...change,
