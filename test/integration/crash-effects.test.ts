@@ -7,7 +7,8 @@ import type { CrashCase } from "../../scripts/bench/crash/effects/cases.ts";
 import { faultCatches } from "../../scripts/bench/crash/effects/part.ts";
 import { plantedFaults } from "../../scripts/bench/crash/effects/planted-faults.ts";
 import { enumerateCases, replayCase } from "../../scripts/bench/crash/effects/run-cases.ts";
-import { makeStartState, type StartState } from "../../scripts/bench/crash/effects/start-state.ts";
+import { makeCrashState } from "../../scripts/bench/crash/effects/start-state.ts";
+import type { StartState } from "../../scripts/simulate/world/start-state.ts";
 
 /** A prime, so that the sample meets every kind of disturbance at other effects. */
 const sampleStep = 47;
@@ -16,7 +17,7 @@ let start: StartState;
 let cases: CrashCase[];
 
 beforeAll(async () => {
-  start = await makeStartState();
+  start = await makeCrashState();
   cases = await enumerateCases(start);
 });
 

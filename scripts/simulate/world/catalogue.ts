@@ -26,8 +26,6 @@ export const className = "device";
 const recipe = "none";
 /** Every device of the class may take this much memory for a runner. */
 const ramPeakBytesMax = 100_000_000;
-/** Three blocks of a transfer. */
-const modelBytes = 150_000;
 const shardSamples = 200;
 const shardSeed = 1_000;
 
@@ -104,6 +102,7 @@ export async function addVersion(
   ctx: ControllerContext,
   version: string,
   model: SyntheticModel,
+  modelBytes: number,
 ): Promise<Version> {
   const { db, blobs } = ctx;
   const sourceSha256 = hashOf(version);
@@ -138,16 +137,21 @@ export async function addVersion(
     },
   });
   await blobs.put(bundle.bytes);
-  await addVariant(ctx, { version, bundle, modelSha256: sha256 });
+  await addVariant(ctx, { version, bundle, modelSha256: sha256, modelBytes });
   await addReferences(ctx, bundle.sha256, model);
   return { version, bundleSha256: bundle.sha256, model };
 }
 
 async function addVariant(
   { db }: ControllerContext,
-  variant: { version: string; bundle: ReturnType<typeof encodeBundle>; modelSha256: string },
+  variant: {
+    version: string;
+    bundle: ReturnType<typeof encodeBundle>;
+    modelSha256: string;
+    modelBytes: number;
+  },
 ): Promise<void> {
-  const { version, bundle, modelSha256 } = variant;
+  const { version, bundle, modelSha256, modelBytes } = variant;
   await db
     .insertInto("variants")
     .values({

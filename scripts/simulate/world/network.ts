@@ -75,6 +75,9 @@ interface RunningBroker {
   readonly station: Station;
   readonly options: BrokerOptions;
   readonly sessions: Map<string, Session>;
+  /** Who asked for filters whose last level alone is open, and for any others. */
+  readonly narrow: Map<string, Set<Session>>;
+  readonly wide: Map<string, Set<Session>>;
 }
 
 export function createNetwork(options: {
@@ -89,7 +92,13 @@ export function createNetwork(options: {
     connector: (station) => (connect) => openSession(air, brokers, station, connect),
     brokerFor: (station) => async (brokerOptions) => {
       const port = brokerOptions.port;
-      const broker: RunningBroker = { station, options: brokerOptions, sessions: new Map() };
+      const broker: RunningBroker = {
+        station,
+        options: brokerOptions,
+        sessions: new Map(),
+        narrow: new Map(),
+        wide: new Map(),
+      };
       brokers.set(port, broker);
       return {
         port,
@@ -187,6 +196,7 @@ function closeSession(air: Air, broker: RunningBroker, session: Session, clean: 
   session.isOpen = false;
   const { clientId, will } = session.options;
   if (broker.sessions.get(clientId) === session) broker.sessions.delete(clientId);
+  unsubscribeAll(broker, session);
   if (!clean && will !== undefined) route(air, broker, will.topic, will.payload);
   const { power, guard } = session.station;
   air.time.after(air.latency(), () => {
@@ -196,8 +206,7 @@ function closeSession(air: Air, broker: RunningBroker, session: Session, clean: 
 }
 
 function route(air: Air, broker: RunningBroker, topic: string, payload: Uint8Array): void {
-  for (const session of broker.sessions.values()) {
-    if (![...session.filters].some((filter) => matches(filter, topic))) continue;
+  for (const session of subscribersOf(broker, topic)) {
     for (const delayMs of air.copies()) {
       const carry = () =>
         air.carry(session, "downAtMs", () => deliver(session, topic, new Uint8Array(payload)));
@@ -212,6 +221,27 @@ function deliver(session: Session, topic: string, payload: Uint8Array): void {
   if (!power.isOn()) return;
   if (session.onMessage.length === 0) session.waiting.push([topic, payload]);
   for (const handler of session.onMessage) guard(() => handler(topic, payload));
+}
+
+/** Devices and claims ask for their own level alone; only the controller's filters are wider. */
+function subscribersOf({ narrow, wide }: RunningBroker, topic: string): Iterable<Session> {
+  const direct = narrow.get(`${topic.slice(0, topic.lastIndexOf("/"))}/+`) ?? [];
+  const matching = [...wide].filter(([filter]) => matches(filter, topic));
+  return new Set([...direct, ...matching.flatMap(([, sessions]) => [...sessions])]);
+}
+
+const isNarrow = (filter: string) => filter.indexOf("+") === filter.length - 1;
+
+function subscribe({ narrow, wide }: RunningBroker, session: Session, filter: string): void {
+  const table = isNarrow(filter) ? narrow : wide;
+  table.set(filter, (table.get(filter) ?? new Set()).add(session));
+  session.filters.add(filter);
+}
+
+function unsubscribeAll({ narrow, wide }: RunningBroker, session: Session): void {
+  for (const filter of session.filters) {
+    for (const table of [narrow, wide]) table.get(filter)?.delete(session);
+  }
 }
 
 /** `+` stands for one level; `#` is used by nobody here. */
@@ -334,7 +364,7 @@ function connectionOf(air: Air, broker: RunningBroker, session: Session): MqttCo
             () => maySubscribe(session.principal, filter, tenant),
             filter,
             true,
-            () => session.filters.add(filter),
+            () => subscribe(broker, session, filter),
           ),
       }),
     onMessage(handler) {

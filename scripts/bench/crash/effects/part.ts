@@ -9,7 +9,7 @@ import { atLeast, type Bar, type Row } from "../../frame.ts";
 import type { CrashPart } from "../part.ts";
 import { type PlantedFault, plantedFaults } from "./planted-faults.ts";
 import { enumerateCases, type Replayed, replayCase } from "./run-cases.ts";
-import { makeStartState } from "./start-state.ts";
+import { makeCrashState } from "./start-state.ts";
 
 /** Of a planted fault only cuts are replayed, and of those this share: it must be seen, not counted. */
 const faultStep = 5;
@@ -75,7 +75,7 @@ export async function faultCatches(
   fault: PlantedFault,
   options: { step: number; firstOnly: boolean },
 ): Promise<{ points: number; caught: number }> {
-  const start = await makeStartState();
+  const start = await makeCrashState();
   const cuts = (await enumerateCases(start, fault)).filter(({ kind }) => kind === faultKind);
   // The last effects of an update are its commit, where one of the faults shows: they come first.
   const chosen = cuts

@@ -6,7 +6,7 @@
 import type { AgentPorts } from "../../../../agent/context.ts";
 import type { Files } from "../../../../shared/ports/files.ts";
 import type { OpenSqlite, Sqlite } from "../../../../shared/ports/sqlite.ts";
-import type { InvariantName } from "./invariants.ts";
+import type { InvariantName } from "../../../simulate/checks/invariants.ts";
 
 export interface PlantedFault {
   readonly name: string;

@@ -4,20 +4,21 @@
  */
 import type { AgentPorts } from "../../../../agent/context.ts";
 import { startRollout } from "../../../../controller/rollout/service.ts";
+import type { Answer } from "../../../../shared/inference/processing/answer.ts";
+import { broken, type InvariantName } from "../../../simulate/checks/invariants.ts";
+import { superviseDevice } from "../../../simulate/fleet/supervise.ts";
 import { modelName } from "../../../simulate/world/catalogue.ts";
 import type { CutMode } from "../../../simulate/world/effects.ts";
+import { copyStorage, createMachine, type MachinePlan } from "../../../simulate/world/machine.ts";
+import { type AgentRun, startController } from "../../../simulate/world/programs.ts";
 import {
-  copyStorage,
-  createMachine,
-  type Machine,
-  type MachinePlan,
-} from "../../../simulate/world/machine.ts";
-import { type AgentRun, startAgent, startController } from "../../../simulate/world/programs.ts";
+  allAtOnce,
+  deviceName,
+  newWorld,
+  type StartState,
+} from "../../../simulate/world/start-state.ts";
 import { inputOf } from "../../../simulate/world/synthetic-model.ts";
 import { during } from "../../../simulate/world/time.ts";
-import { broken, type InvariantName } from "./invariants.ts";
-import { type Observation, observe } from "./observation.ts";
-import { allAtOnce, deviceName, newWorld, type StartState } from "./start-state.ts";
 
 export interface Script {
   readonly version: string;
@@ -36,23 +37,28 @@ export interface Ending {
   readonly broken: readonly { readonly invariant: InvariantName; readonly what: string }[];
 }
 
-const restartMs = 2_000;
+const seed = 1;
 const updateMsMax = 4 * 3_600_000;
 const quietMs = 30_000;
 const sample = Uint8Array.of(7, 1, 2, 3);
 
 export async function replay(start: StartState, script: Script): Promise<Ending> {
-  const world = newWorld(start.atMs);
+  const world = newWorld(seed, start.atMs);
   const { time } = world;
   const controller = createMachine(world, {
     name: "controller",
     storage: copyStorage(start.controller),
   });
   const ctx = await startController(world, controller);
-  const stages = [...allAtOnce];
-  const order = { model: modelName, version: script.version, stages };
+  const order = { model: modelName, version: script.version, stages: allAtOnce };
   const { id: rollout } = await during(time, startRollout(ctx, order));
-  const device = superviseDevice({ start, script, world });
+  const { version: _version, endings, fate, cutMode, change } = script;
+  const device = superviseDevice(world, {
+    name: deviceName,
+    storage: copyStorage(start.device),
+    first: { ...(fate && { plan: fate }), ...(cutMode && { cutMode }) },
+    ...(change && { change }),
+  });
   const attemptRow = () =>
     ctx.db
       .selectFrom("attempts")
@@ -66,7 +72,7 @@ export async function replay(start: StartState, script: Script): Promise<Ending>
   device.machine.cut("dropped");
   await time.run(updateMsMax, () => device.isIdle());
   await time.run(quietMs);
-  const answer = await during(time, device.ask());
+  const answer = await during(time, ask(device.current()));
   const { id: attempt, outcome } = await attemptRow();
   return {
     outcome: outcome ?? "none",
@@ -74,59 +80,17 @@ export async function replay(start: StartState, script: Script): Promise<Ending>
     tookMs: time.nowMs() - start.atMs,
     broken: await broken({
       ctx,
+      device: deviceName,
       attempt,
       versions: [...start.versions.values()],
       atBoots: device.atBoots,
       atEnd: device.look(),
       asked: { sample, answer },
-      endings: script.endings,
+      endings,
     }),
   };
 }
 
-function superviseDevice(options: {
-  start: StartState;
-  script: Script;
-  world: ReturnType<typeof newWorld>;
-}) {
-  const { start, script, world } = options;
-  const atBoots: Observation[] = [];
-  let boots = 0;
-  const machine: Machine = createMachine(world, {
-    name: deviceName,
-    storage: copyStorage(start.device),
-    onOff: () =>
-      world.time.after(restartMs, () => {
-        started = boot();
-      }),
-  });
-  let started = boot();
-  return {
-    machine,
-    atBoots,
-    boots: () => boots,
-    look: () => observe(machine, started),
-    isIdle(): boolean {
-      const { isUp, openAttempts, outcomesWaiting } = observe(machine, started);
-      return isUp && openAttempts === 0 && outcomesWaiting === 0;
-    },
-    ask: () =>
-      started.serving?.infer(modelName, inputOf(sample)).catch(() => undefined) ??
-      Promise.resolve(undefined),
-  };
-
-  function boot(): AgentRun {
-    const isFirst = boots++ === 0;
-    const next: AgentRun = startAgent(world, machine, {
-      ...(script.change && { change: script.change }),
-      ...(isFirst && {
-        ...(script.fate && { plan: script.fate }),
-        ...(script.cutMode && { cutMode: script.cutMode }),
-      }),
-      onUp() {
-        if (!isFirst) atBoots.push(observe(machine, next));
-      },
-    });
-    return next;
-  }
+async function ask({ serving }: AgentRun): Promise<Answer | undefined> {
+  return serving?.infer(modelName, inputOf(sample)).catch(() => undefined);
 }

@@ -1,9 +1,10 @@
 /** Records the update, enumerates its cases and replays them. */
 import type { Effect } from "../../../simulate/world/effects.ts";
+import type { StartState } from "../../../simulate/world/start-state.ts";
 import { type CrashCase, casesOf } from "./cases.ts";
 import type { PlantedFault } from "./planted-faults.ts";
 import { type Ending, replay } from "./replay.ts";
-import { goodVersion, type StartState } from "./start-state.ts";
+import { goodVersion } from "./start-state.ts";
 
 export interface Replayed {
   readonly crash: Pick<CrashCase, "kind" | "at">;

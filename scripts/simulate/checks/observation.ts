@@ -3,10 +3,10 @@
  */
 import { createHash } from "node:crypto";
 import Database from "better-sqlite3";
-import { modelName } from "../../../simulate/world/catalogue.ts";
-import { lookUp } from "../../../simulate/world/disk.ts";
-import type { Machine } from "../../../simulate/world/machine.ts";
-import { type AgentRun, deviceDir } from "../../../simulate/world/programs.ts";
+import { modelName } from "../world/catalogue.ts";
+import { lookUp } from "../world/disk.ts";
+import type { Machine } from "../world/machine.ts";
+import { type AgentRun, deviceDir } from "../world/programs.ts";
 
 export interface Observation {
   /** The slot that the pointer names; undefined without one. */
@@ -19,6 +19,8 @@ export interface Observation {
   /** Hashes of the model files that live processes loaded. */
   readonly loaded: readonly string[];
   readonly counterHighest: number;
+  /** Attempts that it knows of. */
+  readonly attempts: readonly string[];
   readonly openAttempts: number;
   readonly outcomesWaiting: number;
   readonly isUp: boolean;
@@ -50,6 +52,9 @@ export function observe(machine: Machine, started: AgentRun): Observation {
       modelSha256: hashOf("model.onnx"),
       loaded: started.run.processes.loaded(),
       counterHighest: count("select max(releaseCounterHighest) as n from models"),
+      attempts: (database.prepare("select id from attempts").all() as { id: string }[]).map(
+        ({ id }) => id,
+      ),
       openAttempts: count("select count(*) as n from attempts where outcomeJson is null"),
       outcomesWaiting: count("select count(*) as n from outbox where message = 'attempt-outcome'"),
       isUp: started.agent !== undefined && machine.isOn(),

@@ -2,13 +2,12 @@
  * What must hold after whatever happened to a device. Each invariant reads observations and the
  * controller's database and answers what is wrong, or nothing.
  */
-import type { ControllerContext } from "../../../../controller/context.ts";
-import { verifyManifest } from "../../../../shared/artifact/manifest.ts";
-import type { Answer } from "../../../../shared/inference/processing/answer.ts";
-import { modelName, type Version } from "../../../simulate/world/catalogue.ts";
-import { answerOf } from "../../../simulate/world/synthetic-model.ts";
+import type { ControllerContext } from "../../../controller/context.ts";
+import { verifyManifest } from "../../../shared/artifact/manifest.ts";
+import type { Answer } from "../../../shared/inference/processing/answer.ts";
+import { modelName, type Version } from "../world/catalogue.ts";
+import { answerOf } from "../world/synthetic-model.ts";
 import type { Observation } from "./observation.ts";
-import { deviceName } from "./start-state.ts";
 
 /** What the device's own software got from the serving process for `sample`. */
 export interface Asked {
@@ -18,12 +17,15 @@ export interface Asked {
 
 export interface Case {
   readonly ctx: ControllerContext;
-  readonly attempt: string;
+  readonly device: string;
+  /** What the device was offered; undefined when nothing was. */
+  readonly attempt: string | undefined;
   readonly versions: readonly Version[];
   /** Taken at each boot after the first, and at the end; in order. */
   readonly atBoots: readonly Observation[];
   readonly atEnd: Observation;
-  readonly asked: Asked;
+  /** Undefined where nobody asked. */
+  readonly asked: Asked | undefined;
   /** Ways in which the attempt may end; empty for any. */
   readonly endings: readonly string[];
 }
@@ -71,6 +73,7 @@ const servesCommitted: Check = async (run) => {
       : `no process holds the committed model ${committed?.bundleSha256}`;
   });
   if (notLoaded !== undefined) return notLoaded;
+  if (run.asked === undefined) return undefined;
   const { committed } = run.atEnd;
   const version = run.versions.find(({ bundleSha256 }) => bundleSha256 === committed?.bundleSha256);
   if (version === undefined) return "what is committed is no version";
@@ -86,34 +89,39 @@ const signed: Check = async (run) => {
   const rows = await ctx.db
     .selectFrom("attempts")
     .select("manifestJson")
-    .where("device", "=", deviceName)
+    .where("device", "=", run.device)
     .execute();
   const named = rows.map(({ manifestJson }) =>
     verifyManifest(JSON.parse(manifestJson), [ctx.signingKey.publicKey]),
   );
   return firstOf(seen(run), ({ committed }) =>
     named.some(
-      ({ bundle, device }) => bundle.sha256 === committed?.bundleSha256 && device === deviceName,
+      ({ bundle, device }) => bundle.sha256 === committed?.bundleSha256 && device === run.device,
     )
       ? undefined
       : `no signed manifest names ${committed?.bundleSha256}`,
   );
 };
 
-const serverRow = (run: Case) =>
-  run.ctx.db
+async function serverRow({ ctx, attempt }: Case) {
+  if (attempt === undefined) return undefined;
+  return ctx.db
     .selectFrom("attempts")
     .selectAll()
-    .where("id", "=", run.attempt)
+    .where("id", "=", attempt)
     .executeTakeFirstOrThrow();
+}
 
 const oneOutcome: Check = async (run) => {
-  const { outcome } = await serverRow(run);
+  const row = await serverRow(run);
+  if (row === undefined) return undefined;
+  const { outcome } = row;
   if (outcome === null) return "the server knows no outcome";
   const events = await run.ctx.db
     .selectFrom("events")
     .select(["kind", "dataJson"])
     .where("kind", "like", "attempt-%")
+    .where("subject", "=", run.device)
     .execute();
   const own = events.filter(({ dataJson }) => dataJson.includes(`"${run.attempt}"`));
   if (own.length !== 1) return `the server recorded ${own.length} outcomes`;
@@ -122,7 +130,9 @@ const oneOutcome: Check = async (run) => {
 
 /** The server says "committed" exactly when the device's pointer names the bundle that was ordered. */
 const outcomeTrue: Check = async (run) => {
-  const { outcome, bundleSha256, why } = await serverRow(run);
+  const row = await serverRow(run);
+  if (row === undefined) return undefined;
+  const { outcome, bundleSha256, why } = row;
   const runs = run.atEnd.committed?.bundleSha256 === bundleSha256;
   return (outcome === "committed") === runs
     ? undefined
@@ -130,10 +140,10 @@ const outcomeTrue: Check = async (run) => {
 };
 
 const endsAsItMust: Check = async (run) => {
-  const { outcome, why } = await serverRow(run);
-  return run.endings.length === 0 || run.endings.includes(outcome ?? "")
-    ? undefined
-    : `it ended ${outcome}: ${why}`;
+  const row = await serverRow(run);
+  if (row === undefined || run.endings.length === 0) return undefined;
+  const { outcome, why } = row;
+  return run.endings.includes(outcome ?? "") ? undefined : `it ended ${outcome}: ${why}`;
 };
 
 const counterNeverFalls: Check = async (run) => {
