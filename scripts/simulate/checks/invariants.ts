@@ -105,16 +105,13 @@ const signed: Check = async (run) => {
 
 async function serverRow({ ctx, attempt }: Case) {
   if (attempt === undefined) return undefined;
-  return ctx.db
-    .selectFrom("attempts")
-    .selectAll()
-    .where("id", "=", attempt)
-    .executeTakeFirstOrThrow();
+  return ctx.db.selectFrom("attempts").selectAll().where("id", "=", attempt).executeTakeFirst();
 }
 
 const oneOutcome: Check = async (run) => {
+  if (run.attempt === undefined) return undefined;
   const row = await serverRow(run);
-  if (row === undefined) return undefined;
+  if (row === undefined) return "the server made no offer";
   const { outcome } = row;
   if (outcome === null) return "the server knows no outcome";
   const events = await run.ctx.db

@@ -3,8 +3,9 @@
  * end and until every device is quiet. Answers what does not hold and what is reported.
  */
 import type { ControllerContext } from "../../../controller/context.ts";
-import { showRollout, startRollout } from "../../../controller/rollout/service.ts";
-import type { Stage } from "../../../shared/api/stages.ts";
+import { startRollout } from "../../../controller/rollout/service.ts";
+import { showRollout } from "../../../controller/rollout/views.ts";
+import { stageSchema } from "../../../shared/api/stages.ts";
 import { assert } from "../../../shared/assert.ts";
 import { type Random, seededRandom } from "../../../shared/prng.ts";
 import { broken } from "../checks/invariants.ts";
@@ -29,10 +30,10 @@ export interface SeedResult {
   readonly faults: readonly string[];
 }
 
-const stages: Stage[] = [
+const stages = stageSchema.array().parse([
   { name: "canary", select: { by: "percent", percent: 10 } },
   { name: "fleet", select: { by: "all" } },
-];
+]);
 /** Faults begin within this time: about as long as an undisturbed rollout takes. */
 const disturbedMs = 20_000;
 const spellMsMax = 600_000;
@@ -73,7 +74,7 @@ export async function runSeed(
   const tookMs = time.nowMs() - startedMs;
   await quiet(world, devices);
   const { status, reason, attempts } = await rollout();
-  const faults = await faultsOf(ctx, { fleet, devices, attempts });
+  const faults = await faultsOf(ctx, { fleet, status, devices, attempts });
   if (!ended) faults.push("the rollout did not end");
   const left = attempts.filter(({ stage }) => stage > 0).length;
   if (releases[order.release].broken && left > 0) {
@@ -121,6 +122,7 @@ async function faultsOf(
   ctx: ControllerContext,
   run: {
     fleet: FleetState;
+    status: string;
     devices: readonly SimDevice[];
     attempts: readonly { id: string; device: string; outcome: string | null; status: string }[];
   },
@@ -130,12 +132,12 @@ async function faultsOf(
     const attempt = run.attempts.find(({ device }) => device === machine.name);
     const atEnd = look();
     // A stop may take an offer back before the device ever heard of it.
-    const unheard =
-      attempt?.outcome === null && !atEnd.attempts.includes(attempt.id) ? undefined : attempt?.id;
+    const takenBack = attempt?.outcome === null && run.status !== "completed";
+    const heard = takenBack && !atEnd.attempts.includes(attempt.id) ? undefined : attempt?.id;
     const found = await broken({
       ctx,
       device: machine.name,
-      attempt: unheard,
+      attempt: heard,
       versions: [...run.fleet.start.versions.values()],
       atBoots,
       atEnd,

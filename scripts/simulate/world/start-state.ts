@@ -4,7 +4,7 @@
  */
 import { startRollout } from "../../../controller/rollout/service.ts";
 import { createClaim } from "../../../controller/trust/claims.ts";
-import type { Stage } from "../../../shared/api/stages.ts";
+import { stageSchema } from "../../../shared/api/stages.ts";
 import { seededRandom } from "../../../shared/prng.ts";
 import { addShards, addVersion, modelName, type Version, writeConfig } from "./catalogue.ts";
 import { copyStorage, createMachine, emptyStorage, type Storage, type World } from "./machine.ts";
@@ -16,7 +16,7 @@ import { during, virtualTime } from "./time.ts";
 /** The device of the start state. */
 export const deviceName = "device-1";
 export const firstVersion = "1";
-export const allAtOnce: Stage[] = [{ name: "all", select: { by: "all" } }];
+export const allAtOnce = stageSchema.array().parse([{ name: "all", select: { by: "all" } }]);
 
 export interface StartState {
   readonly atMs: number;
