@@ -160,10 +160,8 @@ async function assemble(parts: {
       "artifact-block": source.onBlock,
       "artifact-refused": source.onRefused,
     },
-    onConnected() {
-      holds.connected();
-      report();
-    },
+    onConnected: holds.connected,
+    onPresent: report,
   });
   const telemetry = createTelemetry(context, messenger);
   updater = createUpdater({

@@ -45,12 +45,21 @@ export interface Messenger {
 
 const keepaliveSeconds = 30;
 const connectTimeoutMs = 20_000;
+/**
+ * Brokers lose messages that they acked. A birth that no wanted state answered is sent again after this
+ * and as much jitter, in ms; then now and then, so that no lost birth, report or wanted state is missed
+ * for longer. The controller takes a second birth of a session for the same one and answers it.
+ */
+const birthAgainMs = 15_000;
+const presentMs = 300_000;
 
 export function createMessenger(options: {
   context: AgentContext;
   handlers: Omit<DownHandlers, "ack">;
-  /** Called after each connect, after birth. */
+  /** Called with each connection, before its first birth. */
   onConnected: () => void;
+  /** Called after each birth. */
+  onPresent: () => void;
 }): Messenger {
   const { context } = options;
   const { store, identity } = context;
@@ -70,7 +79,31 @@ export function createMessenger(options: {
     });
   };
   const outbox = createOutbox({ context, publish, isConnected: () => connection !== undefined });
-  const handlers: DownHandlers = { ...options.handlers, ack: outbox.acked };
+  let isHeard = false;
+  const present = async (): Promise<void> => {
+    await publish("birth", encode("birth", birthOf(context, session)).bytes);
+    options.onPresent();
+  };
+  const presentAgain = (opened: MqttConnection, pauseMs: number): void => {
+    context.clock.after(pauseMs * (1 + context.random.fraction()), () => {
+      if (connection !== opened) return;
+      if (!isHeard || pauseMs === presentMs) {
+        present().catch((error: unknown) => {
+          if (worldError(error) === undefined) throw error;
+          context.log.debug("a birth was not sent", { error: String(error) });
+        });
+      }
+      presentAgain(opened, isHeard ? presentMs : birthAgainMs);
+    });
+  };
+  const handlers: DownHandlers = {
+    ...options.handlers,
+    desired(payload, envelope) {
+      isHeard = true;
+      options.handlers.desired(payload, envelope);
+    },
+    ack: outbox.acked,
+  };
   const loop: SessionLoop = createSessionLoop({
     connect: context.connectMqtt,
     clock: context.clock,
@@ -82,11 +115,13 @@ export function createMessenger(options: {
     },
     async onConnected(opened) {
       connection = opened;
+      isHeard = false;
       outbox.forgetInFlight();
       opened.onMessage((topic, bytes) => receive(context, handlers, topic, bytes));
       await opened.subscribe(deviceFilter(identity.tenant, identity.device), 1);
-      await publish("birth", encode("birth", birthOf(context, session)).bytes);
       options.onConnected();
+      await present();
+      presentAgain(opened, birthAgainMs);
       outbox.flush();
     },
     onLost() {
