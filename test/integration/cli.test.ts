@@ -71,6 +71,31 @@ it("says why nothing can be measured yet", async () => {
   expect(err).toMatch(/fleetfit: not-found: nothing to measure for tiny 1/);
 });
 
+it("holds the installs of a region, lists it and releases it", async () => {
+  const held = await fleetfit("hold", "set", "--region", "eu-west", "--reason", "recall");
+  expect(held).toMatchObject({
+    exitCode: 0,
+    out: "eu-west: installs are held (known to 0 of 0).",
+  });
+  const all = await fleetfit("hold", "set", "--all", "--reason", "everything");
+  expect(all.out).toMatch(/^all devices: installs are held/);
+  const listed = JSON.parse((await fleetfit("hold", "list", "--json")).out);
+  expect(listed.holds).toMatchObject([
+    { scope: { kind: "tenant" }, held: true, sequence: 1, reason: "everything" },
+    { scope: { kind: "region", region: "eu-west" }, held: true, sequence: 1 },
+  ]);
+  for (const scope of [["--all"], ["--region", "eu-west"]]) {
+    const over = await fleetfit("hold", "release", ...scope, "--reason", "over");
+    expect(over.out).toMatch(/released/);
+  }
+  expect((await fleetfit("hold", "list")).out).toMatch(/eu-west.*released.*over.*known to 0 of 0/);
+  const nowhere = await fleetfit("hold", "set", "--region", "mars", "--reason", "dust");
+  expect(nowhere).toMatchObject({ exitCode: 1, err: expect.stringContaining("not-found") });
+  const both = await fleetfit("hold", "set", "--all", "--region", "eu-west", "--reason", "x");
+  expect(both).toMatchObject({ exitCode: 1, err: expect.stringContaining("input-invalid") });
+  expect((await fleetfit("hold", "set", "--all")).exitCode).toBe(2);
+});
+
 it("writes a claim token that only its owner may read, and never shows it beside", async () => {
   const path = join(folder, "camera.claim");
   const args = [

@@ -5,9 +5,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
 import { openAgentStore } from "../../agent/state/store.ts";
+import { runCli } from "../../controller/cli/program.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { listDevices } from "../../controller/fleet/devices.ts";
 import { changeHold, listHolds } from "../../controller/fleet/holds.ts";
+import { program } from "../../scripts/fleet/programs.ts";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
 import { systemProcesses } from "../../shared/adapters/system-processes.ts";
 import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
@@ -115,6 +117,20 @@ async function offerNext(attempt: string, install: Manifest["install"] = install
 const reportedUpdate = async (id = device) =>
   (await listDevices(controller.ctx)).find((one) => one.id === id)?.models[model]?.update;
 
+/** What an operator sees of the devices. */
+async function shown(): Promise<string> {
+  const lines: string[] = [];
+  await runCli(["device", "list"], {
+    out: (text) => lines.push(text),
+    err: (text) => lines.push(text),
+    interactive: false,
+    env: { FLEETFIT_DATA_DIR: deviceDir(folder, "controller") },
+    run: async () => 1,
+    sleep: async () => {},
+  });
+  return lines.join("\n");
+}
+
 const waitsFor = (attempt: string, code: string) =>
   until(`${attempt} to wait for ${code}`, async () => {
     const update = await reportedUpdate();
@@ -146,6 +162,7 @@ describe("a hold", () => {
       state: "waiting",
       waiting: { why: "installs are held: recall of the sensor", untilMs: null },
     });
+    expect(await shown()).toContain("waiting: installs are held: recall of the sensor");
     await agent.stop();
     expect(committedSlot()).toBeNull();
     await startAgent();
@@ -153,6 +170,39 @@ describe("a hold", () => {
     expect(await reportedUpdate()).toMatchObject({ state: "waiting" });
     await release();
     expect(await decided).toMatchObject({ outcome: "committed", servingSha256: bundle });
+  });
+
+  it("is obeyed by a program that was killed while it waited", async () => {
+    await agent.stop();
+    const killed = program({
+      name: device,
+      entry: "agent/main.ts",
+      args: ["--data-dir", dataDir],
+      logPath: `${folder}/${device}.log`,
+    });
+    const session = async () => {
+      const rows = await controller.ctx.db.selectFrom("devices").select("session").execute();
+      return rows[0]?.session ?? 0;
+    };
+    try {
+      const { sequence } = await set("kill");
+      killed.start();
+      await obeys(sequence);
+      const { decided } = await offerNext("killed");
+      await waitsFor("killed", "hold");
+      const before = await session();
+      await killed.kill();
+      await controller.ctx.db.updateTable("devices").set({ reportedJson: null }).execute();
+      killed.start();
+      await waitsFor("killed", "hold");
+      expect(await session()).toBeGreaterThan(before);
+      expect(committedSlot()).toBe("a");
+      await release();
+      expect(await decided).toMatchObject({ outcome: "committed" });
+    } finally {
+      await killed.stop();
+      await startAgent();
+    }
   });
 
   it("that is set during the trial keeps the candidate from serving until it ends", async () => {
@@ -167,10 +217,10 @@ describe("a hold", () => {
       const update = await waitsFor("during", "hold");
       expect(sequence).toBeDefined();
       expect(update).toMatchObject({ state: "holding" });
-      expect(store.model(model)?.committedSlot).toBe("a");
+      expect(store.model(model)?.committedSlot).toBe("b");
       await release(europe);
       expect(await decided).toMatchObject({ outcome: "committed" });
-      expect(store.model(model)?.committedSlot).toBe("b");
+      expect(store.model(model)?.committedSlot).toBe("a");
     } finally {
       onChild = () => {};
       store.close();

@@ -166,7 +166,9 @@ function runs({ models }: DeviceAnswer): string {
   return Object.entries(models)
     .map(([name, { committed, update }]) => {
       const now = committed === null ? "nothing" : `${committed.version} (${committed.recipe})`;
-      return `${name} ${now}${update === null ? "" : `, ${update.state}`}`;
+      if (update === null) return `${name} ${now}`;
+      const why = update.waiting === null ? "" : `: ${update.waiting.why}`;
+      return `${name} ${now}, ${update.state}${why}`;
     })
     .join("\n");
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { sha256Schema } from "../../artifact/hash.ts";
 import { deviceIdSchema, labelsSchema, nameSchema, regionSchema } from "../../artifact/names.ts";
 import { profileSchema } from "../../devices/profile.ts";
+import { waitingSchema } from "../../protocol/messages/reported.ts";
 import { defineRoute } from "../route.ts";
 import { attemptSchema } from "./rollouts.ts";
 
@@ -44,7 +45,13 @@ export const deviceSchema = z
         servingSha256: sha256Schema.nullable(),
         releaseCounterHighest: z.int(),
         update: z
-          .object({ attempt: z.string(), state: z.string(), progressFraction: z.number() })
+          .object({
+            attempt: z.string(),
+            state: z.string(),
+            progressFraction: z.number(),
+            /** Set while it waits for a hold to end, its install window or power. */
+            waiting: waitingSchema.nullable().default(null),
+          })
           .nullable(),
       }),
     ),

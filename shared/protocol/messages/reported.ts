@@ -7,6 +7,14 @@ import { signedSchema } from "../../artifact/signature.ts";
 import { defineMessage } from "../message.ts";
 import { holdsMax } from "./hold.ts";
 
+/** Why an update is not installed yet. */
+export const waitingSchema = z.object({
+  code: nameSchema,
+  why: z.string().max(1_024),
+  /** When the wait is over by what the device knows; null when it does not know. */
+  untilMs: z.number().nullable(),
+});
+
 export const reported = defineMessage({
   name: "reported",
   version: 1,
@@ -49,15 +57,7 @@ export const reported = defineMessage({
             state: nameSchema,
             progressFraction: z.number().min(0).max(1),
             /** Set while the update waits for a hold to end, its install window or power. */
-            waiting: z
-              .object({
-                code: nameSchema,
-                why: z.string().max(1_024),
-                /** When the wait is over by what the device knows; null when it does not know. */
-                untilMs: z.number().nullable(),
-              })
-              .nullable()
-              .default(null),
+            waiting: waitingSchema.nullable().default(null),
           })
           .nullable(),
       }),
