@@ -17,6 +17,7 @@ import type { DeviceClass } from "./fleet/classes.ts";
 import type { Region } from "./fleet/regions.ts";
 import type { NoteFault } from "./mqtt/fault-log.ts";
 import type { EvidenceCache } from "./rollout/evidence/store.ts";
+import type { Looks } from "./rollout/looks.ts";
 import type { Database } from "./storage/database.ts";
 
 export interface ControllerPorts {
@@ -63,6 +64,8 @@ export interface ControllerContext extends ControllerPorts {
   readonly blockQueue: BlockQueue;
   /** Evidence of rollouts under way, as far as it was read from their ledgers. */
   readonly evidence: EvidenceCache;
+  /** Looks at rollouts after answers, not too often. */
+  readonly looks: Looks;
   /** Closes a device's connection, if it has one. */
   readonly disconnect: (device: string) => void;
 }

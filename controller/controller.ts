@@ -22,6 +22,7 @@ import { createFaultLog, type NoteFault } from "./mqtt/fault-log.ts";
 import { createGate, type Gate } from "./mqtt/gate.ts";
 import { createLink } from "./mqtt/link.ts";
 import { createEvidenceCache } from "./rollout/evidence/store.ts";
+import { createLooks } from "./rollout/looks.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 import { recordEvent } from "./storage/events/repository.ts";
 import { type Authority, openAuthority } from "./trust/authority.ts";
@@ -88,6 +89,7 @@ export async function runController(
         ports.log.error("a block could not be sent", { device, error: String(error) }),
     }),
     evidence: createEvidenceCache(),
+    looks: createLooks(ports),
     disconnect: broker.disconnect,
   };
   return start({ ctx, link, broker, lock, startHttp });
@@ -192,6 +194,7 @@ async function start(parts: {
     ctx,
     async stop() {
       cancelTick();
+      ctx.looks.stop();
       await http.stop();
       await jobs.stop();
       await ctx.blockQueue.stop();

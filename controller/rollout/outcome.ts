@@ -73,7 +73,8 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
   await recordOutcome(ctx, trx, payload.attempt, { soakMs: soakMs ?? 0 });
   await followOutcome(ctx, trx, { ...attempt, withdrawn }, { outcome, code });
   return async () => {
-    await advanceRollout(ctx, updated.rollout);
+    const devices = ctx.evidence.offered(updated.rollout);
+    await ctx.looks.after(updated.rollout, devices, () => advanceRollout(ctx, updated.rollout));
     // It went on with what was taken back meanwhile: a rollback may have to reach it too.
     if (withdrawn) await publishDesired(ctx, await deviceAppeared(ctx, device));
   };

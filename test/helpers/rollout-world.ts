@@ -78,6 +78,11 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
       size: async (sha256: string) => blobs.get(sha256)?.byteLength,
     },
     evidence: createEvidenceCache(),
+    // Small rollouts are looked at with each answer.
+    looks: {
+      after: (_id: string, _devices: number, look: () => Promise<void>) => look(),
+      stop() {},
+    },
     publish: async (name: string, device: string, payload: unknown) => {
       sent.push({ name, device, payload });
     },

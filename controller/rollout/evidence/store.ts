@@ -96,6 +96,8 @@ export interface EvidenceCache {
     trx: Database,
     rollout: string,
   ): Promise<{ rules: EvidenceRules; evidence: Evidence } | undefined>;
+  /** Devices that were offered the release, as far as it was read; 0 for a rollout that was not. */
+  offered(rollout: string): number;
   /** After a transaction that failed, what it read may not be there. */
   forget(rollout: string): void;
 }
@@ -120,6 +122,7 @@ export function createEvidenceCache(): EvidenceCache {
       cache.set(rollout, known);
       return known;
     },
+    offered: (rollout) => cache.get(rollout)?.evidence.counts().offered ?? 0,
     forget: (rollout) => {
       cache.delete(rollout);
     },

@@ -1,0 +1,51 @@
+/**
+ * When a rollout is looked at after an answer: at once while it is small; a large one, whose every look
+ * reads thousands of rows, at most once in a while, with what came meanwhile.
+ *
+ * Invariant: after the last answer a look always follows.
+ */
+import type { Clock } from "../../shared/ports/clock.ts";
+import type { Log } from "../../shared/ports/log.ts";
+
+export interface Looks {
+  /** Looks now, or soon: `devices` is how many the rollout has offered something. */
+  after(rollout: string, devices: number, look: () => Promise<void>): Promise<void>;
+  stop(): void;
+}
+
+/** Rollouts up to this size are looked at with each answer: a look at 1,000 attempts takes some ms. */
+const devicesAtOnceMax = 1_000;
+/** Pause between two looks per device, and the longest one. */
+const pauseMsPerDevice = 0.5;
+const pauseMsMax = 10_000;
+
+export function pauseMs(devices: number): number {
+  return devices <= devicesAtOnceMax ? 0 : Math.min(pauseMsMax, devices * pauseMsPerDevice);
+}
+
+export function createLooks({ clock, log }: { clock: Clock; log: Log }): Looks {
+  const lastMs = new Map<string, number>();
+  const waiting = new Map<string, () => void>();
+  const now = async (rollout: string, look: () => Promise<void>): Promise<void> => {
+    lastMs.set(rollout, clock.monotonicMs());
+    await look();
+  };
+  return {
+    async after(rollout, devices, look) {
+      if (waiting.has(rollout)) return;
+      const restMs = (lastMs.get(rollout) ?? -pauseMsMax) + pauseMs(devices) - clock.monotonicMs();
+      if (pauseMs(devices) === 0 || restMs <= 0) return now(rollout, look);
+      const cancel = clock.after(restMs, () => {
+        waiting.delete(rollout);
+        now(rollout, look).catch((error: unknown) =>
+          log.error("a rollout could not advance", { rollout, error: String(error) }),
+        );
+      });
+      waiting.set(rollout, cancel);
+    },
+    stop() {
+      for (const cancel of waiting.values()) cancel();
+      waiting.clear();
+    },
+  };
+}
