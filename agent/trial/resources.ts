@@ -22,7 +22,7 @@ import { lowBattery, readMachine, unfitBetween } from "./environment.ts";
 import { compareLatency } from "./latency.ts";
 
 /** Pauses before the second, third and fourth look. */
-const pausesMs = [15_000, 60_000, 300_000] as const;
+const pausesMs = [5_000, 60_000, 300_000] as const;
 export const looksMax = pausesMs.length + 1;
 const budgetRuns = 256;
 

@@ -31,6 +31,11 @@ export type TestedGate = keyof typeof shares;
 
 export const testedGates = Object.keys(shares) as readonly TestedGate[];
 
+/** Devices that roll a healthy release back by themselves, as a mean, at most. */
+export function expectedHealthyRollbacks(devices: number, alphaDevice: number): number {
+  return devices * alphaDevice;
+}
+
 /** The level of one gate's test. */
 export function alphaOf(gate: TestedGate, alphaDevice: number): number {
   return shares[gate] * alphaDevice;

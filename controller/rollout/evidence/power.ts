@@ -1,6 +1,7 @@
 /**
  * What a fleet can prove before its rollout begins, so that an operator hears it then and not after weeks.
  */
+import { expectedHealthyRollbacks } from "../../../shared/evaluation/error-budget.ts";
 import {
   bernoulliLogE,
   meanLogE,
@@ -90,7 +91,7 @@ export function powerOf(
     devicesNeeded,
     dropSeen: seen === undefined ? null : seen / 100,
     canPromote,
-    healthyRollbacksPer10000: rules.alphaDevice * 10_000,
+    healthyRollbacksPer10000: expectedHealthyRollbacks(10_000, rules.alphaDevice),
   };
   return { ...power, why: inWords(power, devices) };
 }

@@ -1,6 +1,10 @@
 /** The gates on golden samples: what all of them spend together, what they see, and what they say. */
 import { describe, expect, it } from "vitest";
-import { alphaOf, testedGates } from "../../../../shared/evaluation/error-budget.ts";
+import {
+  alphaOf,
+  expectedHealthyRollbacks,
+  testedGates,
+} from "../../../../shared/evaluation/error-budget.ts";
 import {
   metricFloorGate,
   pairedMetricGate,
@@ -52,6 +56,7 @@ describe("the error budget of a device", () => {
     const sum = testedGates.reduce((total, gate) => total + alphaOf(gate, 0.001), 0);
     expect(sum).toBeCloseTo(0.001, 12);
     for (const gate of testedGates) expect(alphaOf(gate, 0.001)).toBeGreaterThan(0);
+    expect(expectedHealthyRollbacks(10_000, 0.001)).toBeCloseTo(10, 9);
   });
   it.each([0.5, 0.9, 0.97])("holds for a device whose true metric is its floor, %f", (floor) => {
     const alpha = alphaOf("metric-floor", alphaDevice);
