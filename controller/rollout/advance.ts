@@ -181,21 +181,22 @@ async function keepGoing<T>(
 
 /**
  * Rollouts that may still offer something, newest first: those under way, and of each model what new
- * devices should run, the completed releases.
+ * devices should run, the newest completed release, with the rollbacks after it, which a late commit of
+ * what they took back may still need.
  */
 async function standingRollouts(db: Database): Promise<RolloutTable[]> {
   const rows = await db
     .selectFrom("rollouts")
     .selectAll()
     .where("status", "in", [...liveStatuses, "completed"])
+    .where("status", "!=", "awaiting-approval")
     .orderBy("releaseCounter", "desc")
     .execute();
-  const completed = new Set<string>();
-  return rows.filter((row) => {
-    if (row.status === "awaiting-approval") return false;
-    if (row.status !== "completed") return true;
-    const isFirst = row.kind === "release" && !completed.has(row.model);
-    if (isFirst) completed.add(row.model);
-    return isFirst;
+  const settled = new Set<string>();
+  return rows.filter(({ model, kind, status }) => {
+    if (status !== "completed") return true;
+    if (kind === "aa" || settled.has(model)) return false;
+    if (kind === "release") settled.add(model);
+    return true;
   });
 }

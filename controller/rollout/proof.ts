@@ -1,6 +1,7 @@
 /**
- * Proof that a rollback reached a device: what it reported last is the hash that its manifest ordered. An
- * outcome alone is a moment; this is what is served now.
+ * Proof that a rollback reached a device: it committed the attempt, and what it reported last names that
+ * attempt's counter as committed and its hash as served. An outcome alone is a moment, and a report from
+ * before the release that is taken back would name the same hash.
  */
 import { sql } from "kysely";
 import type { Database } from "../storage/database.ts";
@@ -18,7 +19,9 @@ export async function proofOf(
   rollout: Pick<RolloutTable, "id" | "model">,
 ): Promise<ProofCount> {
   // Names of models have no character that means something in a path.
-  const path = `$.models."${rollout.model}".servingSha256`;
+  const path = `$.models."${rollout.model}"`;
+  const counter = sql<number>`json_extract("reportedJson", ${`${path}.committed.releaseCounter`})`;
+  const served = sql<string>`json_extract("reportedJson", ${`${path}.servingSha256`})`;
   const row = await db
     .selectFrom("rolloutMembers")
     .innerJoin("devices", "devices.id", "rolloutMembers.device")
@@ -30,13 +33,15 @@ export async function proofOf(
     )
     .select((eb) => [
       eb.fn.countAll<number>().as("of"),
-      sql<number>`coalesce(sum(json_extract("reportedJson", ${path}) = attempts."bundleSha256"), 0)`.as(
-        "proven",
-      ),
+      sql<number>`coalesce(sum(attempts.outcome = 'committed'
+        and ${served} = attempts."bundleSha256"
+        and ${counter} = attempts."releaseCounter"), 0)`.as("proven"),
     ])
     .where("rolloutMembers.rollout", "=", rollout.id)
     .where("rolloutMembers.status", "not in", ["taken", "gone"])
     .where("devices.standing", "=", "active")
+    // Who committed something newer since is no longer this campaign's.
+    .where(sql<boolean>`coalesce(${counter} <= attempts."releaseCounter", true)`)
     .executeTakeFirstOrThrow();
   return { proven: row.proven, of: row.of };
 }

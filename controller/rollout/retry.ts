@@ -55,13 +55,14 @@ async function tryAgain(
     .executeTakeFirst();
   if (row === undefined) return;
   const budget = stateOf(row).stages[stage]?.retryBudget ?? 0;
-  const { used } = await trx
-    .selectFrom("attempts")
-    .select((eb) => eb.fn.countAll<number>().as("used"))
+  // Members that wait for their next try have used it already.
+  const { spent } = await trx
+    .selectFrom("rolloutMembers")
+    .select((eb) => eb.fn.sum<number | null>("retry").as("spent"))
     .where("rollout", "=", rollout)
     .where("stage", "=", stage)
-    .where("retry", ">", 0)
     .executeTakeFirstOrThrow();
+  const used = spent ?? 0;
   if (used >= budget) return;
   const nowMs = ctx.clock.wallMs();
   const waitMs = pauseMs * (retry + 1);

@@ -4,6 +4,7 @@
  */
 import type { ControllerContext } from "../../controller/context.ts";
 import { parseClasses } from "../../controller/fleet/classes.ts";
+import { onReported } from "../../controller/mqtt/handlers/reported.ts";
 import { createEvidenceCache } from "../../controller/rollout/evidence/store.ts";
 import { type Database, openDatabase } from "../../controller/storage/database.ts";
 import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
@@ -12,6 +13,7 @@ import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { generateKeyPair } from "../../shared/artifact/signature.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { Envelope } from "../../shared/protocol/message.ts";
+import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import { samplePayloads, sampleProfile } from "./sample-payloads.ts";
 
 /** One class for each recipe, so that each class has a bundle of its own. */
@@ -39,7 +41,12 @@ export interface RolloutWorld {
   /** A version that both classes chose a variant of. */
   addVersion(version: string, name?: string): Promise<Record<ClassName, string>>;
   setStanding(device: string, standing: string): Promise<void>;
+  setOnline(device: string, online: boolean): Promise<void>;
+  /** The device's report of what it serves, as its newest committed attempt left it. */
+  reports(device: string, servingSha256: string, update?: Update): Promise<void>;
 }
+
+type Update = PayloadOf<"reported">["models"][string]["update"];
 
 export const senderOf = (device: string) => ({ device }) as Envelope;
 
@@ -103,7 +110,34 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
     async setStanding(device, standing) {
       await db.updateTable("devices").set({ standing }).where("id", "=", device).execute();
     },
+    async setOnline(device, online) {
+      const values = { online: online ? 1 : 0 };
+      await db.updateTable("devices").set(values).where("id", "=", device).execute();
+    },
+    reports: (device, servingSha256, update = null) =>
+      report({ ctx, db }, { device, servingSha256, update }),
   };
+}
+
+async function report(
+  { ctx, db }: { ctx: ControllerContext; db: Database },
+  options: { device: string; servingSha256: string; update: Update },
+): Promise<void> {
+  const { device, servingSha256, update } = options;
+  const newest = await db
+    .selectFrom("attempts")
+    .select(["version", "recipe", "releaseCounter"])
+    .where("device", "=", device)
+    .where("outcome", "=", "committed")
+    .orderBy("releaseCounter", "desc")
+    .executeTakeFirst();
+  const committed = newest === undefined ? null : { ...newest, bundleSha256: servingSha256 };
+  const models = { [model]: { committed, servingSha256, releaseCounterHighest: 0, update } };
+  await onReported(ctx, senderOf(device), {
+    ...samplePayloads.reported,
+    desiredRevision: 0,
+    models,
+  });
 }
 
 async function addDevice(db: Database, id: string, deviceClass: ClassName): Promise<void> {

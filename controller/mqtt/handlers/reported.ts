@@ -50,11 +50,15 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
   for (const id of await openCampaigns(ctx, changed)) await advanceRollout(ctx, id);
 };
 
-/** Models that the device serves another bundle of than in its report before. */
+/** Models of which the device serves or committed something else than in its report before. */
 function changedModels(beforeJson: string | null, reported: PayloadOf<"reported">): string[] {
   const before =
     beforeJson === null ? {} : messages.reported.schema.parse(JSON.parse(beforeJson)).models;
   return Object.entries(reported.models)
-    .filter(([model, { servingSha256 }]) => before[model]?.servingSha256 !== servingSha256)
+    .filter(
+      ([model, { servingSha256, committed }]) =>
+        before[model]?.servingSha256 !== servingSha256 ||
+        before[model]?.committed?.releaseCounter !== committed?.releaseCounter,
+    )
     .map(([model]) => model);
 }
