@@ -8,6 +8,7 @@ import { rolloutRoutes } from "./routes/rollouts.ts";
 import { settingsRoutes } from "./routes/settings.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { telemetryRoutes } from "./routes/telemetry.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
 
 export const routes = {
   ...statusRoutes,
@@ -19,6 +20,7 @@ export const routes = {
   ...evidenceRoutes,
   ...settingsRoutes,
   ...telemetryRoutes,
+  ...tokenRoutes,
 };
 
 export type Routes = typeof routes;

@@ -10,6 +10,7 @@ import { rolloutHandlers } from "./rollouts.ts";
 import { settingsHandlers } from "./settings.ts";
 import { statusHandlers } from "./status.ts";
 import { telemetryHandlers } from "./telemetry.ts";
+import { tokenHandlers } from "./tokens.ts";
 
 export const handlers: Handlers<RouteName> = {
   ...statusHandlers,
@@ -21,4 +22,5 @@ export const handlers: Handlers<RouteName> = {
   ...evidenceHandlers,
   ...settingsHandlers,
   ...telemetryHandlers,
+  ...tokenHandlers,
 };

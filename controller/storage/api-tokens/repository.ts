@@ -21,3 +21,17 @@ export async function findToken(db: Database, tokenSha256: string): Promise<stri
     .executeTakeFirst();
   return row?.name;
 }
+
+/** Oldest first, without hashes. */
+export function listTokens(db: Database) {
+  return db
+    .selectFrom("apiTokens")
+    .select(["id", "name", "createdAtMs", "revokedAtMs"])
+    .orderBy("createdAtMs")
+    .orderBy("id")
+    .execute();
+}
+
+export async function revokeToken(db: Database, id: string, revokedAtMs: number): Promise<void> {
+  await db.updateTable("apiTokens").set({ revokedAtMs }).where("id", "=", id).execute();
+}

@@ -155,14 +155,56 @@ describe("stages", () => {
       { name: "eu", select: { by: "regions", regions: ["eu-west", "eu-north"] } },
     ],
     ["rest=all", { name: "rest", select: { by: "all" } }],
+    [
+      "some=regions:eu-west,us@10%",
+      {
+        name: "some",
+        select: { by: "regions", regions: ["eu-west", "us"], limit: { percent: 10 } },
+      },
+    ],
+    [
+      "shop=query:labels.site=a|b,region=eu-west,profile.cores>=4@5;manual;soak=2h",
+      {
+        name: "shop",
+        select: {
+          by: "query",
+          where: [
+            { field: "labels.site", oneOf: ["a", "b"] },
+            { field: "region", oneOf: ["eu-west"] },
+            { field: "profile.cores", min: 4 },
+          ],
+          limit: { count: 5 },
+        },
+        gate: "manual",
+        soakMs: 7_200_000,
+      },
+    ],
+    [
+      "slow=all;deadline=90s;concurrent=5;rate=60;retries=3",
+      {
+        name: "slow",
+        select: { by: "all" },
+        deadlineMs: 90_000,
+        concurrentMax: 5,
+        offersPerMinuteMax: 60,
+        retryBudget: 3,
+      },
+    ],
   ])("%s", (text, stage) => {
     expect(parseStage(text)).toEqual(stage);
   });
 
-  it.each(["canary", "canary=some:1", "canary=count:0", "eu=regions:", "=all"])(
-    "%s is refused",
-    (text) => {
-      expect(() => parseStage(text)).toThrow(/selector/);
-    },
-  );
+  it.each([
+    "canary",
+    "canary=some:1",
+    "canary=count:0",
+    "eu=regions:",
+    "=all",
+    "x=all;deadline=90",
+    "x=all;toString=1",
+    "x=query:serial=1",
+    "x=regions:eu@0%",
+  ])("%s is refused", (text) => {
+    expect(() => parseStage(text)).toThrow(/Selectors/);
+  });
 });
