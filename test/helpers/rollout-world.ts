@@ -6,6 +6,7 @@ import type { ControllerContext } from "../../controller/context.ts";
 import { parseClasses } from "../../controller/fleet/classes.ts";
 import { onReported } from "../../controller/mqtt/handlers/reported.ts";
 import { createEvidenceCache } from "../../controller/rollout/evidence/store.ts";
+import { onAttemptOutcome } from "../../controller/rollout/outcome.ts";
 import { type Database, openDatabase } from "../../controller/storage/database.ts";
 import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
 import { encodeBundle } from "../../shared/artifact/bundle.ts";
@@ -252,6 +253,18 @@ async function addVersion(
       .execute();
   }
   return bundles;
+}
+
+/** Stores an outcome as the link does, and what follows the commit. */
+export async function storeOutcome(
+  { ctx, db }: RolloutWorld,
+  device: string,
+  payload: PayloadOf<"attempt-outcome">,
+): Promise<void> {
+  const afterwards = await db
+    .transaction()
+    .execute((trx) => onAttemptOutcome(ctx, trx, senderOf(device), payload));
+  await afterwards?.();
 }
 
 /** What a device answers for its attempt, by default a commit of what it was offered. */

@@ -6,7 +6,6 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { desiredOf } from "../../controller/fleet/desired.ts";
 import { calibrationOf } from "../../controller/rollout/calibration.ts";
 import { rollBackRollout } from "../../controller/rollout/campaign.ts";
-import { onAttemptOutcome } from "../../controller/rollout/outcome.ts";
 import {
   advanceAllRollouts,
   approveRollout,
@@ -22,7 +21,7 @@ import {
   outcomePayload,
   type RolloutWorld,
   rolloutWorld,
-  senderOf,
+  storeOutcome,
 } from "../helpers/rollout-world.ts";
 
 let world: RolloutWorld;
@@ -56,11 +55,7 @@ async function answer(
 ): Promise<void> {
   const { attempts } = await show(rollout);
   const attempt = attempts.findLast((each) => each.device === device)!;
-  const payload = outcomePayload(attempt, change);
-  const afterwards = await world.db
-    .transaction()
-    .execute((trx) => onAttemptOutcome(world.ctx, trx, senderOf(device), payload));
-  await afterwards?.();
+  await storeOutcome(world, device, outcomePayload(attempt, change));
 }
 const rolledBack = { outcome: "rolled-back", code: "paired-metric", servingSha256: null } as const;
 const diskFull = { outcome: "failed", code: "disk-full", servingSha256: null } as const;
@@ -247,7 +242,8 @@ describe("silence", () => {
     const { id } = await start(oneStage());
     for (const device of cameras.slice(1)) await answer(id, device);
     const attempt = (await show(id)).attempts.find(({ device }) => device === "cam-1")!.id;
-    const update = { attempt, state: "waiting", progressFraction: 0 };
+    const waiting = { code: "window", why: "opens at night", untilMs: null };
+    const update = { attempt, state: "waiting", progressFraction: 0, waiting };
     await world.reports("cam-1", bundles.camera, update);
     world.restart();
     world.passTime(hourMs);

@@ -19,6 +19,7 @@ import {
   type RolloutWorld,
   rolloutWorld,
   senderOf,
+  storeOutcome,
 } from "../helpers/rollout-world.ts";
 
 let world: RolloutWorld;
@@ -47,17 +48,12 @@ async function attemptOf(rollout: string, device: string) {
   return attempts.find((attempt) => attempt.device === device)!;
 }
 
-/** Stores an outcome as the link does; `afterwards` is what follows the commit. */
 async function answer(
   rollout: string,
   device: string,
   change: Parameters<typeof outcomePayload>[1] = {},
 ): Promise<void> {
-  const payload = outcomePayload(await attemptOf(rollout, device), change);
-  const afterwards = await world.db
-    .transaction()
-    .execute((trx) => onAttemptOutcome(world.ctx, trx, senderOf(device), payload));
-  await afterwards?.();
+  await storeOutcome(world, device, outcomePayload(await attemptOf(rollout, device), change));
 }
 const rolledBack = { outcome: "rolled-back", code: "paired-metric", servingSha256: null } as const;
 
