@@ -4,12 +4,11 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { desiredOf } from "../../controller/fleet/desired.ts";
+import { advanceAllRollouts, deviceAppeared } from "../../controller/rollout/advance.ts";
 import { calibrationOf } from "../../controller/rollout/calibration.ts";
-import { rollBackRollout } from "../../controller/rollout/campaign.ts";
 import {
-  advanceAllRollouts,
   approveRollout,
-  deviceAppeared,
+  rollBackRollout,
   startRollout,
   steerRollout,
 } from "../../controller/rollout/service.ts";
