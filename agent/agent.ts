@@ -21,9 +21,10 @@ import { int8Ratio } from "./probe/int8-ratio.ts";
 import { powerReader } from "./probe/power.ts";
 import { type Inventory, parseOverride, probe } from "./probe/probe.ts";
 import { reportedState, type UpdateProgressView } from "./reported.ts";
-import type { StartInferenceApi } from "./serving/http.ts";
+import type { InferenceCall, StartInferenceApi } from "./serving/http.ts";
 import { createServing } from "./serving/serving.ts";
 import { createTelemetry } from "./serving/telemetry.ts";
+import { createSoaks } from "./soak/soaks.ts";
 import { type AgentStore, openAgentStore } from "./state/store.ts";
 import { hearTime } from "./time.ts";
 import { mqttSource } from "./transfer/mqtt-source.ts";
@@ -157,6 +158,7 @@ async function assemble(parts: {
         holds.receive(message.holds);
         report();
       },
+      labels: (payload) => soaks.receiveLabels(payload),
       "artifact-block": source.onBlock,
       "artifact-refused": source.onRefused,
     },
@@ -164,6 +166,7 @@ async function assemble(parts: {
     onPresent: report,
   });
   const telemetry = createTelemetry(context, messenger);
+  const soaks = createSoaks({ context, messenger, serving });
   updater = createUpdater({
     context,
     messenger,
@@ -171,6 +174,7 @@ async function assemble(parts: {
     source,
     holds,
     waitingRoom: createWaitingRoom(context, holds),
+    soaks,
     onnxruntime: surroundings.inventory.onnxruntime,
     onProgress(attempt, state, progressFraction, waiting) {
       if (isOutcome(state as UpdateState)) updates.delete(attempt);
@@ -179,15 +183,21 @@ async function assemble(parts: {
     },
   });
   serving.onChange(report);
+  serving.onCrash(soaks.crashed);
   sendInventory(context, messenger);
+  const record = (call: InferenceCall) => {
+    telemetry.record(call);
+    soaks.record(call);
+  };
   const port = config.servePort;
-  const api = await surroundings.startInferenceApi({ context, serving, telemetry, port });
+  const api = await surroundings.startInferenceApi({ context, serving, record, port });
   await writeFileAtomic(
     context.files,
     servingPath(config.dataDir),
     new TextEncoder().encode(JSON.stringify({ url: api.url, device: context.identity.device })),
   );
   messenger.start();
+  soaks.start();
   updater.start();
   return {
     device: context.identity.device,
@@ -195,6 +205,7 @@ async function assemble(parts: {
     async stop() {
       await api.stop();
       await updater.stop();
+      await soaks.stop();
       telemetry.stop();
       await messenger.stop();
       await serving.stop();

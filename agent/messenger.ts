@@ -26,7 +26,13 @@ import { createOutbox } from "./outbox.ts";
 import { believedNow } from "./time.ts";
 import { worldError } from "./world-error.ts";
 
-export type DownMessage = "desired" | "hold" | "ack" | "artifact-block" | "artifact-refused";
+export type DownMessage =
+  | "desired"
+  | "hold"
+  | "labels"
+  | "ack"
+  | "artifact-block"
+  | "artifact-refused";
 export type DownHandlers = {
   readonly [Name in DownMessage]: (payload: PayloadOf<Name>, envelope: Envelope) => void;
 };

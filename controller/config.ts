@@ -31,6 +31,12 @@ const settingsSchema = z.object({
   alphaRollout: z.number().positive().max(0.5).default(0.01),
   /** How many people beside the one who starts it have to approve a rollout. */
   rolloutApprovals: z.int().min(0).max(16).default(0),
+  /** Time of operation that devices watch a model after its commit; 0 for none. 72 h by default. */
+  soakMs: z
+    .int()
+    .min(0)
+    .max(90 * 86_400_000)
+    .default(72 * 3_600_000),
   /** Bytes of artifact blocks that leave the controller per second, all devices together. */
   transferBytesPerSecond: z.int().min(65_536).default(50_000_000),
   /** Version of the installed onnxruntime: what variants are proved with. */

@@ -33,6 +33,7 @@ const kinds: { readonly [Name in SettingName]: Kind } = {
   alphaDevice: "number",
   alphaRollout: "number",
   rolloutApprovals: "number",
+  soakMs: "number",
   transferBytesPerSecond: "number",
   jobTimeoutMs: "number",
   jobMemoryBytesMax: "number",

@@ -79,7 +79,7 @@ async function isaOf(files: Files): Promise<Profile["isa"]> {
   return isaFlags.filter((flag) => found.has(flag));
 }
 
-async function thermalZones(files: Files): Promise<Profile["thermalZones"]> {
+export async function thermalZones(files: Files): Promise<Profile["thermalZones"]> {
   const zones: Profile["thermalZones"] = [];
   for (const name of await files.list(thermalRoot).catch(() => [])) {
     if (!name.startsWith("thermal_zone")) continue;

@@ -14,7 +14,7 @@ import type { Answer } from "../../shared/inference/processing/answer.ts";
 import type { AgentContext } from "../context.ts";
 import { sampleBytes } from "./sample-input.ts";
 import type { Serving } from "./serving.ts";
-import type { CallResult, Telemetry } from "./telemetry.ts";
+import type { CallResult } from "./telemetry.ts";
 
 /** Longest request, in bytes: one raw sample in base64 or as numbers. */
 const bodyBytesMax = 64_000_000;
@@ -26,8 +26,20 @@ const modelParams = z.object({ name: z.string().max(64) });
 export interface InferenceApiOptions {
   readonly context: AgentContext;
   readonly serving: Serving;
-  readonly telemetry: Telemetry;
+  /** Told of each inference; answers at once. */
+  readonly record: (call: InferenceCall) => void;
   readonly port: number;
+}
+
+export interface InferenceCall {
+  readonly model: string;
+  readonly bundleSha256: string;
+  readonly result: CallResult;
+  readonly latencyMs: number;
+  /** Raw bytes per input. */
+  readonly sample: Readonly<Record<string, Uint8Array>>;
+  /** Undefined when there was none. */
+  readonly answer: Answer | undefined;
 }
 
 /** How the models are offered to the device's own software; the agent is given one. */
@@ -55,11 +67,7 @@ export const startInferenceApi: StartInferenceApi = async (options) => {
 
 function addInferRoute(
   server: FastifyInstance,
-  {
-    context,
-    serving,
-    telemetry,
-  }: { context: AgentContext; serving: Serving; telemetry: Telemetry },
+  { context, serving, record: tell }: Pick<InferenceApiOptions, "context" | "serving" | "record">,
 ): void {
   server.post("/v1/models/:name/infer", async (request) => {
     const { name } = modelParams.parse(request.params);
@@ -68,14 +76,14 @@ function addInferRoute(
     const sample = readSample(serving.bundle(name), body.data.inputs);
     const bundleSha256 = serving.servedSha256(name);
     const startedMs = context.clock.monotonicMs();
-    const record = (result: CallResult) => {
+    const record = (result: CallResult, answer?: Answer) => {
       if (bundleSha256 === null) return;
       const latencyMs = context.clock.monotonicMs() - startedMs;
-      telemetry.record({ model: name, bundleSha256, result, latencyMs });
+      tell({ model: name, bundleSha256, result, latencyMs, sample, answer });
     };
     try {
       const answer = await serving.infer(name, sample);
-      record("ok");
+      record("ok", answer);
       return { bundleSha256, ...publicAnswer(answer) };
     } catch (error) {
       // A bad sample or too many of them are the caller's fault and no error of the model.

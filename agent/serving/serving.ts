@@ -16,11 +16,14 @@ import type { AgentContext } from "../context.ts";
 import type { SlotName, SlotRow } from "../state/store.ts";
 import { slotRunner } from "../trial/models.ts";
 import { readSlotBundle } from "../update/install.ts";
+import { slotLimits } from "./limits.ts";
 
 interface Served {
   readonly runner: Runner;
   readonly bundle: Bundle;
   readonly bundleSha256: string;
+  /** Longest inference, beside those that wait before it; undefined without a limit of its own. */
+  readonly inferTimeoutMs: number | undefined;
   /** Inputs that wait for their answer. */
   active: number;
   /** Called when the last of them has it. */
@@ -41,13 +44,17 @@ export interface Serving {
   stop(): Promise<void>;
   servedSha256(model: string): string | null;
   bundle(model: string): Bundle | undefined;
-  /** Errors: `model-missing`, `serving-busy`, `runner-crashed`, `runner-timeout`, `golden-mismatch`. */
+  /** Errors: `model-missing`, `serving-busy`, `golden-mismatch`, `runner-…`. */
   infer(model: string, sample: Readonly<Record<string, Uint8Array>>): Promise<Answer>;
   /** A runner beside the serving one, on another slot. */
   prepare(model: string, slot: SlotName, bundleSha256: string): Promise<Candidate>;
   /** Called when what is served changed. */
   onChange(handler: () => void): void;
+  /** Called when the process of a model ended by itself, was ended for a limit, or did not start. */
+  onCrash(handler: CrashHandler): void;
 }
+
+type CrashHandler = (model: string, bundleSha256: string) => void;
 
 const restartBackoff = { baseMs: 500, capMs: 30_000 };
 /** Inputs of one model that may wait at once; the process takes them one by one. */
@@ -58,6 +65,7 @@ const drainMs = 5_000;
 export function createServing(context: AgentContext): Serving {
   const served = new Map<string, Served>();
   const changed: (() => void)[] = [];
+  const crashed: CrashHandler[] = [];
   const stopping = new AbortController();
 
   const announce = () => {
@@ -70,6 +78,7 @@ export function createServing(context: AgentContext): Serving {
     next.runner.onExit((why) => {
       if (stopping.signal.aborted || served.get(model) !== next) return;
       served.delete(model);
+      for (const handler of crashed) handler(model, next.bundleSha256);
       context.log.error("the serving process ended", { model, error: why.message });
       announce();
       void restart(model);
@@ -91,6 +100,7 @@ export function createServing(context: AgentContext): Serving {
       return true;
     } catch (error) {
       context.log.error("the committed model does not start", { model, error: String(error) });
+      if (endedBadly(error)) for (const handler of crashed) handler(model, slot.bundleSha256);
       return false;
     }
   };
@@ -125,6 +135,7 @@ export function createServing(context: AgentContext): Serving {
       };
     },
     onChange: (handler) => changed.push(handler),
+    onCrash: (handler) => crashed.push(handler),
   };
 }
 
@@ -136,7 +147,8 @@ async function open(
 ): Promise<Served> {
   const bundle = await readSlotBundle(context, model, slot, bundleSha256);
   const runner = await slotRunner(context, model, slot, bundle);
-  return { runner, bundle, bundleSha256, active: 0, onIdle: () => {} };
+  const { inferTimeoutMs } = slotLimits(context.store.slot(model, slot));
+  return { runner, bundle, bundleSha256, inferTimeoutMs, active: 0, onIdle: () => {} };
 }
 
 /**
@@ -149,13 +161,22 @@ async function openCommitted(context: AgentContext, model: string, slot: SlotRow
     return await open(context, model, slot.slot, slot.bundleSha256 ?? "");
   } catch (error) {
     // A process that crashed or was late tells nothing of the files, and is tried again.
-    if (isFleetError(error, "runner-crashed") || isFleetError(error, "runner-timeout")) throw error;
+    if (endedBadly(error)) throw error;
     const spare = store.slot(model, store.spareSlot(model));
     const updating = store.openAttempts().some((attempt) => attempt.model === model);
     if (updating || spare.status !== "ready" || spare.bundleSha256 === null) throw error;
     context.log.error("the model before the committed one serves", { model, error: String(error) });
     return open(context, model, spare.slot, spare.bundleSha256);
   }
+}
+
+/** A process that was there and is no more. */
+function endedBadly(error: unknown): boolean {
+  return (
+    isFleetError(error, "runner-crashed") ||
+    isFleetError(error, "runner-timeout") ||
+    isFleetError(error, "runner-memory")
+  );
 }
 
 async function inferOn(
@@ -171,7 +192,12 @@ async function inferOn(
   }
   current.active++;
   try {
-    return await current.runner.infer(sample);
+    const { inferTimeoutMs } = current;
+    // The process takes inputs one by one, so the last one waits for all.
+    return await current.runner.infer(
+      sample,
+      inferTimeoutMs === undefined ? {} : { timeoutMs: inferTimeoutMs * current.active },
+    );
   } finally {
     current.active--;
     if (current.active === 0) current.onIdle();

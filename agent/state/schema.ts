@@ -68,6 +68,30 @@ const steps: readonly string[] = [
      primary key (freshSha256, oldSha256, shardSha256)
    ) without rowid;
    alter table attempts add column looks integer not null default 0;`,
+  // The watch after a commit goes on after a power cut; a slot keeps the limits of its bundle.
+  `create table soaks (
+     model text primary key,
+     attempt text not null,
+     factsJson text not null,
+     countsJson text not null
+   ) without rowid;
+   create table soakSamples (
+     attempt text not null,
+     sample text not null,
+     model text not null,
+     freshIndex integer not null,
+     runningIndex integer not null,
+     answered integer not null,
+     primary key (attempt, sample)
+   ) without rowid;
+   create table servingSpans (
+     model text not null,
+     startedMs real not null,
+     endedMs real not null,
+     spanJson text not null,
+     primary key (model, startedMs)
+   ) without rowid;
+   alter table slots add column limitsJson text;`,
 ];
 
 /** Errors: `database-newer` when a newer agent wrote the file. */

@@ -13,6 +13,7 @@ import {
 } from "../../shared/protocol/messages/attempt-outcome.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import { migrateAgentDatabase } from "./schema.ts";
+import { soakRows } from "./soak-rows.ts";
 import { trialRows } from "./trial-rows.ts";
 
 export type SlotName = "a" | "b";
@@ -25,6 +26,8 @@ export interface SlotRow {
   readonly version: string | null;
   readonly recipe: string | null;
   readonly releaseCounter: number | null;
+  /** Limits in service, as `SlotLimits`; null for what an older agent installed. */
+  readonly limitsJson: string | null;
 }
 export interface ModelRow {
   readonly name: string;
@@ -67,6 +70,7 @@ export function openAgentStore(sqlite: Sqlite) {
     ...keyed,
     ...measurements(sqlite, keyed),
     ...slots(sqlite),
+    ...soakRows(sqlite),
     ...attempts(sqlite),
     ...holdRows(sqlite),
     ...trialRows(sqlite),
@@ -167,8 +171,8 @@ function slots(sqlite: Sqlite) {
     markSlot(name: string, which: SlotName, row: Omit<SlotRow, "model" | "slot">): void {
       sqlite
         .prepare(
-          `update slots set status = ?, bundleSha256 = ?, version = ?, recipe = ?, releaseCounter = ?
-           where model = ? and slot = ?`,
+          `update slots set status = ?, bundleSha256 = ?, version = ?, recipe = ?,
+             releaseCounter = ?, limitsJson = ? where model = ? and slot = ?`,
         )
         .run(
           row.status,
@@ -176,6 +180,7 @@ function slots(sqlite: Sqlite) {
           row.version,
           row.recipe,
           row.releaseCounter,
+          row.limitsJson,
           name,
           which,
         );

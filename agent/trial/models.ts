@@ -9,6 +9,7 @@ import { hashFile } from "../../shared/files/hash-file.ts";
 import { type Runner, startRunner } from "../../shared/inference/runner.ts";
 import type { AgentContext } from "../context.ts";
 import { slotDir } from "../paths.ts";
+import { memoryLimit } from "../serving/limits.ts";
 import type { SlotName } from "../state/store.ts";
 import { readSlotBundle } from "../update/install.ts";
 import { worldError } from "../world-error.ts";
@@ -33,6 +34,7 @@ export async function slotRunner(
     clock: context.clock,
     modelPath,
     interface: bundle.interface,
+    ...memoryLimit(context.files, context.store.slot(model, slot)),
   });
 }
 
@@ -60,6 +62,6 @@ export async function comparableModel(
 }
 
 /** What the answers stand for: labels of classes, or names of tensors. */
-function meaningOf({ interface: { output } }: Bundle): string {
+export function meaningOf({ interface: { output } }: Bundle): string {
   return JSON.stringify(output.kind === "classification" ? output.labels : [output.tensors]);
 }

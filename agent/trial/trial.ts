@@ -51,7 +51,8 @@ export async function runTrial(context: AgentContext, order: TrialOrder): Promis
     // A model that cannot load, crashes or hangs is worse than one that answers.
     if (order.signal.aborted || !isFleetError(error)) throw error;
     const why = error.message.slice(0, 500);
-    trial.gates.push({ gate: "load", verdict: "fail", why, numbers: { crashes: 1 } });
+    const gate = isFleetError(error, "runner-memory") ? "memory" : "load";
+    trial.gates.push({ gate, verdict: "fail", why, numbers: { crashes: 1 } });
   }
   return verdictOf(trial.gates, onInconclusive);
 }

@@ -10,6 +10,7 @@ import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.
 import type { AgentContext } from "../context.ts";
 import type { Messenger } from "../messenger.ts";
 import type { Candidate, Serving } from "../serving/serving.ts";
+import type { Soaks } from "../soak/soaks.ts";
 import type { AttemptRow, SlotName } from "../state/store.ts";
 import type { ArtifactSource } from "../transfer/artifact-source.ts";
 import { readProof } from "../trial/proof.ts";
@@ -37,6 +38,7 @@ export interface UpdateParts {
   readonly messenger: Messenger;
   readonly serving: Serving;
   readonly source: ArtifactSource;
+  readonly soaks: Soaks;
   readonly holds: Holds;
   readonly waitingRoom: WaitingRoom;
   /** Called with each stored state, each tenth of a download and each reason to wait. */
@@ -177,6 +179,7 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
       return waiting ?? (isControl ? "controlled" : "permitted");
     }
     case "install":
+      parts.soaks.end(manifest.model, "another update is installed into its spare slot");
       await installIntoSlot(context, manifest, slot);
       return "installed";
     case "trial": {
@@ -255,7 +258,10 @@ async function conclude(
   const servingSha256 = commits ? manifest.bundle.sha256 : serving.servedSha256(manifest.model);
   if (!commits) await run.candidate?.discard();
   if (effect === "discard") await discardSlot(context, manifest.model, slot);
+  const watches = commits || outcome === "observed";
+  if (watches) parts.soaks.end(manifest.model, "another attempt is watched from now on");
   store.transaction(() => {
+    if (watches) parts.soaks.open(row.id, manifest, run.gates);
     if (commits) store.commitSlot(manifest.model, slot);
     const result = outcomeOf({
       attempt: row.id,
@@ -271,6 +277,7 @@ async function conclude(
     messenger.enqueue("attempt-outcome", result);
   });
   if (commits) await run.candidate?.promote();
+  if (watches) parts.soaks.opened(manifest.model);
   parts.onProgress(row.id, outcome, 1);
   messenger.flush();
 }

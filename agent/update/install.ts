@@ -16,6 +16,7 @@ import { makeFolderDurable } from "../../shared/files/durable-folder.ts";
 import { hashFile } from "../../shared/files/hash-file.ts";
 import type { AgentContext } from "../context.ts";
 import { bundleFile, slotDir, storedPath } from "../paths.ts";
+import { limitsOf } from "../serving/limits.ts";
 import type { SlotName } from "../state/store.ts";
 
 /** Space that an installation leaves free for the database and logs, in bytes. */
@@ -57,6 +58,7 @@ export async function installIntoSlot(
     version: manifest.version,
     recipe: manifest.recipe,
     releaseCounter: manifest.releaseCounter,
+    limitsJson: JSON.stringify(limitsOf(manifest)),
   };
   store.transaction(() => store.markSlot(manifest.model, slot, { ...row, status: "bad" }));
   await makeFolderDurable(files, dataDir, folder);
@@ -131,7 +133,13 @@ export async function discardSlot(
   slot: SlotName,
 ): Promise<void> {
   if (context.store.model(model)?.committedSlot === slot) return;
-  const empty = { bundleSha256: null, version: null, recipe: null, releaseCounter: null };
+  const empty = {
+    bundleSha256: null,
+    version: null,
+    recipe: null,
+    releaseCounter: null,
+    limitsJson: null,
+  };
   context.store.transaction(() => context.store.markSlot(model, slot, { ...empty, status: "bad" }));
   await context.files.remove(slotDir(context.dataDir, model, slot));
   context.store.transaction(() =>

@@ -10,6 +10,7 @@ import { modelCommands } from "./commands/model.ts";
 import { programCommands } from "./commands/programs.ts";
 import { rolloutCommands } from "./commands/rollout.ts";
 import { settingsCommands } from "./commands/settings.ts";
+import { soakCommands } from "./commands/soak.ts";
 import { tokenCommands } from "./commands/token.ts";
 import { programEnded } from "./exit.ts";
 import type { CliIo } from "./io.ts";
@@ -24,6 +25,7 @@ const groups: readonly CommandGroup[] = [
   holdCommands,
   evidenceCommands,
   tokenCommands,
+  soakCommands,
 ];
 
 export function buildProgram(io: CliIo): Command {

@@ -9,6 +9,7 @@ import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 import { installPolicyOf } from "../fleet/regions.ts";
+import { soakOf } from "../soak/policy.ts";
 import type { Database } from "../storage/database.ts";
 
 /** Oldest agent that understands today's bundles, and golden shards of their second format. */
@@ -86,6 +87,7 @@ export async function signRelease(
       golden,
       gates: gatesOf(target, ctx.config.alphaDevice),
       install: installPolicyOf(ctx.fleet.regions, placed?.region),
+      soak: soakFor(target, ctx.config.soakMs),
       agentMin: isFirstFormat(metricNameSchema.parse(variant.metric ?? "agreement"))
         ? agentMin.first
         : agentMin.second,
@@ -94,6 +96,12 @@ export async function signRelease(
     },
     ctx.signingKey,
   );
+}
+
+/** Nothing is watched of what is thrown away, nor of a return: its predecessor is what is left. */
+function soakFor(target: ReleaseTarget, soakMs: number): Manifest["soak"] {
+  const isWatched = target.purpose !== "measure" && target.returns !== true;
+  return isWatched ? soakOf(soakMs, target.deviceClass.budget) : null;
 }
 
 /** What a device ran before comes back when it loads and answers: no comparison may keep it away. */

@@ -318,6 +318,53 @@ export interface LedgerTable {
   key: string | null;
   bodyJson: string;
 }
+/** One verdict of one device on a model after its commit. */
+export interface SoakReportTable {
+  attempt: string;
+  /** rolled-back | certified | paused | ended */
+  verdict: string;
+  device: string;
+  model: string;
+  version: string;
+  bundleSha256: string;
+  code: string;
+  why: string;
+  numbersJson: string;
+  histogramsJson: string;
+  warningsJson: string;
+  servingSha256: string | null;
+  receivedAtMs: number;
+}
+/** Signals of one attempt at one horizon, before and after, as `Signal` by `SignalName`. */
+export interface ObservationTable {
+  attempt: string;
+  horizonMs: number;
+  device: string;
+  model: string;
+  /** canary | control */
+  arm: string;
+  signalsJson: string;
+  receivedAtMs: number;
+}
+/** A live sample that a device wants a label for. */
+export interface LabelRequestTable {
+  id: string;
+  attempt: string;
+  sample: string;
+  device: string;
+  model: string;
+  version: string;
+  freshIndex: number;
+  runningIndex: number;
+  /** Raw bytes per input, as base64. */
+  inputsJson: string;
+  /** open | answered */
+  status: string;
+  /** Null also when a person could not tell. */
+  labelIndex: number | null;
+  requestedAtMs: number;
+  answeredAtMs: number | null;
+}
 /** Append-only record of what happened and why. */
 export interface EventTable {
   id: Generated<number>;
@@ -356,6 +403,9 @@ export interface ControllerTables {
   holds: HoldTable;
   received: ReceivedTable;
   telemetryWindows: TelemetryWindowTable;
+  soakReports: SoakReportTable;
+  observations: ObservationTable;
+  labelRequests: LabelRequestTable;
   pairs: PairTable;
   ledger: LedgerTable;
   events: EventTable;

@@ -6,6 +6,7 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
 import { settingsRoutes } from "./routes/settings.ts";
+import { soakRoutes } from "./routes/soaks.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { telemetryRoutes } from "./routes/telemetry.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
@@ -21,6 +22,7 @@ export const routes = {
   ...settingsRoutes,
   ...telemetryRoutes,
   ...tokenRoutes,
+  ...soakRoutes,
 };
 
 export type Routes = typeof routes;

@@ -18,6 +18,7 @@ import {
   signedSchema,
   verifySigned,
 } from "./signature.ts";
+import { soakSchema } from "./soak.ts";
 
 const artifactRefSchema = z.object({ sha256: sha256Schema, bytes: z.int().min(1) });
 
@@ -80,6 +81,8 @@ export const manifestSchema = z.object({
   gates: gatesSchema,
   /** When the device may install it. */
   install: installPolicySchema.default(installAlways),
+  /** What is watched after the commit; without it nothing is. */
+  soak: soakSchema.nullable().default(null),
   agentMin: z.string().max(32),
   issuedAtMs: z.int().min(0),
   expiresAtMs: z.int().min(0),

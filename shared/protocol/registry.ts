@@ -8,9 +8,12 @@ import { desired } from "./messages/desired.ts";
 import { enrolRequest, enrolResponse } from "./messages/enrol.ts";
 import { hold } from "./messages/hold.ts";
 import { inventory } from "./messages/inventory.ts";
+import { labelRequest, labels } from "./messages/labels.ts";
 import { measurement } from "./messages/measurement.ts";
+import { observation } from "./messages/observation.ts";
 import { birth, death } from "./messages/presence.ts";
 import { reported } from "./messages/reported.ts";
+import { soakReport } from "./messages/soak-report.ts";
 import { telemetryWindow } from "./messages/telemetry-window.ts";
 import { parseTopic, type TopicAddress } from "./topics.ts";
 
@@ -26,6 +29,10 @@ export const messages = {
   measurement,
   inventory,
   "telemetry-window": telemetryWindow,
+  "soak-report": soakReport,
+  observation,
+  "label-request": labelRequest,
+  labels,
   ack,
   "artifact-request": artifactRequest,
   "artifact-block": artifactBlock,

@@ -74,6 +74,15 @@ export function quantile(histogram: HistogramData, fraction: number): number | n
   return histogram.max;
 }
 
+/** Share of the values that lie above `limit`, to the width of a bucket; 0 without values. */
+export function shareAbove(histogram: HistogramData, limit: number): number {
+  if (histogram.count === 0 || histogram.max === null || histogram.max <= limit) return 0;
+  if (limit <= 0) return (histogram.count - histogram.zeroCount) / histogram.count;
+  const first = bucketOf(limit, histogram.scale) + 1 - histogram.offset;
+  const above = histogram.counts.slice(Math.max(0, first)).reduce((sum, count) => sum + count, 0);
+  return above / histogram.count;
+}
+
 /** Index i with base^i < value ≤ base^(i+1). */
 function bucketOf(value: number, scale: number): number {
   return Math.ceil(Math.log2(value) * 2 ** scale) - 1;

@@ -73,6 +73,7 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
       alphaRollout: 0.01,
       rolloutApprovals: 0,
       manifestTtlMs,
+      soakMs: 3_600_000,
       telemetryWindowMs: 60_000,
     },
     fleet: { classes, regions: [], recipes: [] },

@@ -21,6 +21,11 @@ const signed = {
   signatures: [{ keyId: hash("key"), signatureBase64: "c2lnbmF0dXJl" }],
 };
 
+const both = {
+  fresh: new Array<number>(20).fill(3),
+  running: new Array<number>(20).fill(4),
+};
+
 export const sampleProfile: Profile = {
   architecture: "arm64",
   platform: "linux",
@@ -139,6 +144,47 @@ export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> }
     },
     ramPeakBytes: 90_000_000,
     emulated: true,
+  },
+  "soak-report": {
+    attempt: "a-1",
+    model: "digits",
+    version: "2",
+    bundleSha256: hash("bundle-2"),
+    verdict: "rolled-back",
+    code: "soak-crashes",
+    why: "the serving process crashed or hung 2 times over 2000 inferences",
+    numbers: { calls: 2000, crashes: 2, crashesLogE: 9.2 },
+    histograms: { confidence: both, margin: both, entropy: both },
+    warnings: ["the margin of the new model is distributed otherwise"],
+    servingSha256: hash("bundle"),
+    emulated: true,
+  },
+  observation: {
+    attempt: "a-1",
+    model: "digits",
+    arm: "canary",
+    horizonMs: 3_600_000,
+    signals: {
+      errors: { before: { mean: 0, n: 700 }, after: { mean: 0.001, n: 1000 } },
+      "golden-metric": { before: { mean: 0.98, n: 500 }, after: { mean: 0.97, n: 500 } },
+    },
+    emulated: true,
+  },
+  "label-request": {
+    attempt: "a-1",
+    model: "digits",
+    sample: hash("sample").slice(0, 32),
+    freshIndex: 3,
+    runningIndex: 8,
+    inputs: { image: new Uint8Array([0, 127, 255]) },
+  },
+  labels: {
+    attempt: "a-1",
+    model: "digits",
+    labels: [
+      { sample: hash("sample").slice(0, 32), index: 8 },
+      { sample: hash("blurred").slice(0, 32), index: null },
+    ],
   },
   ack: { messages: [{ boot: "0123456789abcdef", sequence: 7 }] },
   "artifact-request": {

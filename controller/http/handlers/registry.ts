@@ -8,6 +8,7 @@ import { jobHandlers } from "./jobs.ts";
 import { modelHandlers } from "./models.ts";
 import { rolloutHandlers } from "./rollouts.ts";
 import { settingsHandlers } from "./settings.ts";
+import { soakHandlers } from "./soaks.ts";
 import { statusHandlers } from "./status.ts";
 import { telemetryHandlers } from "./telemetry.ts";
 import { tokenHandlers } from "./tokens.ts";
@@ -23,4 +24,5 @@ export const handlers: Handlers<RouteName> = {
   ...settingsHandlers,
   ...telemetryHandlers,
   ...tokenHandlers,
+  ...soakHandlers,
 };

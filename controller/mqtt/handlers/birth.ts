@@ -5,6 +5,7 @@ import { storeStanding } from "../../fleet/devices.ts";
 import { publishHolds } from "../../fleet/holds.ts";
 import { judgeBirth } from "../../fleet/presence.ts";
 import { deviceAppeared } from "../../rollout/advance.ts";
+import { publishLabels } from "../../soak/labels.ts";
 import type { DirectHandler } from "./handler.ts";
 
 export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, agentVersion }) => {
@@ -54,4 +55,5 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
   }
   await publishHolds(ctx, { device });
   await publishDesired(ctx, [...new Set([device, ...(await deviceAppeared(ctx, device))])]);
+  await publishLabels(ctx, device);
 };

@@ -5,7 +5,14 @@ import type { ControllerContext } from "../../context.ts";
 import type { Database } from "../../storage/database.ts";
 
 /** Messages from devices that are stored until we ack them. */
-export type OutboxName = "attempt-outcome" | "measurement" | "inventory" | "telemetry-window";
+export type OutboxName =
+  | "attempt-outcome"
+  | "measurement"
+  | "inventory"
+  | "telemetry-window"
+  | "soak-report"
+  | "observation"
+  | "label-request";
 /** Other messages that reach the controller. */
 export type DirectName = "birth" | "death" | "reported" | "artifact-request" | "enrol-request";
 

@@ -2,6 +2,8 @@
 import { onArtifactRequest } from "../../artifacts/block-server.ts";
 import { onMeasurement } from "../../measure/service.ts";
 import { onAttemptOutcome } from "../../rollout/outcome.ts";
+import { onLabelRequest } from "../../soak/labels.ts";
+import { onObservation, onSoakReport } from "../../soak/reports.ts";
 import { onBirth } from "./birth.ts";
 import { onDeath } from "./death.ts";
 import { onEnrolRequest } from "./enrol-request.ts";
@@ -23,4 +25,7 @@ export const outboxHandlers: { readonly [Name in OutboxName]: OutboxHandler<Name
   measurement: onMeasurement,
   inventory: onInventory,
   "telemetry-window": onTelemetryWindow,
+  "soak-report": onSoakReport,
+  observation: onObservation,
+  "label-request": onLabelRequest,
 };

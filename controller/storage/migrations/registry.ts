@@ -4,6 +4,7 @@ import { migration0001 } from "./0001-first-schema.ts";
 import { migration0002 } from "./0002-holds.ts";
 import { migration0003 } from "./0003-rollout-control.ts";
 import { migration0004 } from "./0004-evidence.ts";
+import { migration0005 } from "./0005-soak.ts";
 import { migration0006 } from "./0006-arms.ts";
 
 export const migrations: readonly Migration[] = [
@@ -11,5 +12,6 @@ export const migrations: readonly Migration[] = [
   migration0002,
   migration0003,
   migration0004,
+  migration0005,
   migration0006,
 ];

@@ -60,6 +60,7 @@ const manifest: Manifest = {
     alphaDevice: 0.001,
   },
   install: installAlways,
+  soak: null,
   agentMin: "0.1.0",
   issuedAtMs: 1,
   expiresAtMs: 2,

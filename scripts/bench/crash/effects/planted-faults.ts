@@ -89,7 +89,8 @@ function pointerFirst(open: OpenSqlite): OpenSqlite {
         : row;
     const wrapped = intercept(sqlite, (sql, parameters) => {
       if (marksSlot(sql)) {
-        const [status, bundle, , , , model, slot] = parameters;
+        const [status, bundle] = parameters;
+        const [model, slot] = parameters.slice(-2);
         if (status === "bad" && bundle !== null && hidden === undefined) {
           const before = sqlite
             .prepare("select committedSlot from models where name = ?")
