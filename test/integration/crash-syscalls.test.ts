@@ -46,7 +46,7 @@ if (reason !== undefined) {
 
     it("would be seen to lose an outcome that was told before it was on the disk", async () => {
       const operations = plantedFaults[0]!.change(recording.operations);
-      const point = { after: operations.length, cut: "dropped", told: true } as const;
+      const point = { after: operations.length, cut: "dropped", server: "told" } as const;
       const done = await replays({ folder, points: [point] }, { ...recording, operations });
       expect(done[0]!.faults.join()).toContain("outcome-kept");
     });

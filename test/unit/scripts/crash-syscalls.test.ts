@@ -122,16 +122,17 @@ describe("a disk after a cut", () => {
   });
 });
 
-it("names each disk once, and again when the server has heard", () => {
+it("names each disk once, and again when the server has learned", () => {
   const operations = [write("old", 0, bytes(4, 2)), sync("old"), sync("")].map(
     (operation, index) => ({ ...operation, atMs: index }),
   );
-  const { points, count } = cutPoints({ start, operations, toldAtMs: 1 });
-  expect(count).toBe(10);
+  const { points, count } = cutPoints({ start, operations, orderedAtMs: 0, toldAtMs: 1 });
+  expect(count).toBe(12);
   expect(points).toEqual([
-    { after: 0, cut: "dropped", told: false },
-    { after: 2, cut: "dropped", told: false },
-    { after: 2, cut: "dropped", told: true },
+    { after: 0, cut: "dropped", server: "before" },
+    { after: 1, cut: "dropped", server: "ordered" },
+    { after: 2, cut: "dropped", server: "ordered" },
+    { after: 2, cut: "dropped", server: "told" },
   ]);
   expect(hashOf(start)).not.toBe(hashOf(new Map([["new", bytes(4, 1)]])));
 });

@@ -9,12 +9,14 @@ import { dirname, join } from "node:path";
 import { type Cut, createDisk, type Tree } from "./disk.ts";
 import type { DiskOperation } from "./trace.ts";
 
+/** What the server knew: no birth of this run, the birth and its own order, or the outcome too. */
+export type ServerPhase = "before" | "ordered" | "told";
+
 export interface CutPoint {
   /** How many operations had returned when the power went. */
   readonly after: number;
   readonly cut: Cut;
-  /** True when the server could have heard the outcome by then. */
-  readonly told: boolean;
+  readonly server: ServerPhase;
 }
 
 const cuts: readonly Cut[] = ["dropped", "torn"];
@@ -22,41 +24,41 @@ const cuts: readonly Cut[] = ["dropped", "torn"];
 export interface RecordedRun {
   readonly start: Tree;
   readonly operations: readonly DiskOperation[];
-  /** When the server had stored the outcome, by the wall clock. */
+  /** When the server had ordered the update and when it had stored the outcome, by the wall clock. */
+  readonly orderedAtMs: number;
   readonly toldAtMs: number;
 }
 
 /** `count` says how many cuts there were, equal disks and all. */
-export function cutPoints({ start, operations, toldAtMs }: RecordedRun): {
-  points: CutPoint[];
-  count: number;
-} {
+export function cutPoints(run: RecordedRun): { points: CutPoint[]; count: number } {
+  const { start, operations } = run;
   const found = new Map<string, CutPoint>();
   const disk = createDisk(start);
   const hashes = new WeakMap<Uint8Array, string>();
   let count = 0;
-  let told = false;
-  const look = (after: number) => {
+  const look = (after: number, server: ServerPhase) => {
     for (const cut of cuts) {
       count++;
-      const key = `${hashOf(disk.afterCut(cut), hashes)} ${told}`;
-      if (!found.has(key)) found.set(key, { after, cut, told });
+      const key = `${hashOf(disk.afterCut(cut), hashes)} ${server}`;
+      if (!found.has(key)) found.set(key, { after, cut, server });
     }
   };
-  look(0);
+  let server: ServerPhase = "before";
+  look(0, server);
   for (const [index, operation] of operations.entries()) {
-    if (!told && operation.atMs > toldAtMs) {
-      told = true;
-      look(index);
-    }
+    const now = phaseAt(run, operation.atMs);
+    // The server learns between two operations: the same disk beside another server.
+    if (now !== server) look(index, now);
+    server = now;
     disk.apply(operation);
-    look(index + 1);
+    look(index + 1, server);
   }
-  if (!told) {
-    told = true;
-    look(operations.length);
-  }
+  if (server !== "told") look(operations.length, "told");
   return { points: [...found.values()], count };
+}
+
+function phaseAt({ orderedAtMs, toldAtMs }: RecordedRun, atMs: number): ServerPhase {
+  return atMs > toldAtMs ? "told" : atMs > orderedAtMs ? "ordered" : "before";
 }
 
 /** The disk of each point, in order; points come as `cutPoints` named them. */

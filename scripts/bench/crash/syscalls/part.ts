@@ -42,9 +42,9 @@ async function allCuts(
   const done: Replay[] = [];
   for await (const replay of replayAll(recording, { folder, points })) {
     done.push(replay);
-    const { point, outcome, faults } = replay;
+    const { point, outcome, why, faults } = replay;
     const place = `${done.length}/${points.length}, after operation ${point.after}, ${point.cut}`;
-    say(`${place}: ${faults.length === 0 ? outcome : faults.join("; ")}`);
+    say(`${place}: ${faults.length === 0 ? `${outcome}: ${why}` : faults.join("; ")}`);
   }
   const rows = [...Map.groupBy(done, ({ point }) => point.cut)].map(([cut, of]) => ({
     harness,
@@ -70,7 +70,7 @@ async function allFaults(
   const rows: Row[] = [];
   for (const { name, change } of plantedFaults) {
     const operations = change(recording.operations);
-    const point = { after: operations.length, cut: "dropped", told: true } as const;
+    const point = { after: operations.length, cut: "dropped", server: "told" } as const;
     const found: string[] = [];
     const tries = replayAll({ ...recording, operations }, { folder, points: [point] });
     for await (const { faults } of tries) found.push(...faults);

@@ -4,7 +4,7 @@
  * the operations on it, and the server before and after it heard the outcome.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RunningController } from "../../../../controller/controller.ts";
 import { getDevice } from "../../../../controller/fleet/devices.ts";
@@ -16,7 +16,7 @@ import { startTestController } from "../../../../test/helpers/test-controller.ts
 import { tinyModelBytes } from "../../../../test/helpers/tiny-classifier.ts";
 import { freePort, program, waitFor } from "../../../fleet/programs.ts";
 import { createDisk, type Tree } from "./disk.ts";
-import { hashOf, type RecordedRun, readTree } from "./disks.ts";
+import { hashOf, type RecordedRun, readTree, type ServerPhase } from "./disks.ts";
 import { type DiskOperation, readTrace } from "./trace.ts";
 import { startTraced } from "./traced-agent.ts";
 
@@ -25,8 +25,8 @@ export const model = "digits";
 /** Long enough for a trial under strace on a busy machine. */
 const stepTimeoutMs = 120_000;
 export interface Recording extends RecordedRun {
-  /** Data folders of the server: the update is ordered, and its outcome is stored. */
-  readonly servers: { readonly ordered: string; readonly told: string };
+  /** Data folders of the server in each of its phases. */
+  readonly servers: Readonly<Record<ServerPhase, string>>;
   readonly mqttPort: number;
   readonly configDir: string;
   readonly rollout: string;
@@ -66,23 +66,30 @@ export async function recordUpdate(folder: string, channels = channelsUsual): Pr
   const rollout = (await startRollout(before.ctx, { model, version: "2" })).id;
   await before.stop();
 
-  const servers = { ordered: join(folder, "ordered"), told: join(folder, "told") };
+  const servers = {
+    before: join(folder, "before"),
+    ordered: join(folder, "ordered"),
+    told: join(folder, "told"),
+  };
+  cpSync(serverDir, servers.before, { recursive: true });
   cpSync(serverDir, servers.ordered, { recursive: true });
   const start = readTree(agentDir);
   const during = await startTestController(serverDir, { config });
   const traceFile = join(folder, "trace.txt");
   const agent = startTraced({ agentDir, traceFile, logPath: join(folder, "traced.log") });
   try {
+    await copyOrdered(during, rollout, join(servers.ordered, "controller.db"));
     await settled(during, rollout);
   } finally {
     await agent.stop();
   }
-  const { toldAtMs, updateBytes } = await conclusion(during, rollout);
+  const { orderedAtMs, toldAtMs, updateBytes } = await conclusion(during, rollout);
   await during.stop();
   cpSync(serverDir, servers.told, { recursive: true });
   const operations = readTrace(readFileSync(traceFile, "utf8"), agentDir);
   requireWhole(start, operations, agentDir);
-  return { start, operations, toldAtMs, servers, ...config, rollout, bundles, updateBytes };
+  const times = { orderedAtMs, toldAtMs };
+  return { start, operations, ...times, servers, ...config, rollout, bundles, updateBytes };
 }
 
 function prepare(
@@ -135,11 +142,25 @@ async function settled({ ctx }: RunningController, rollout: string): Promise<voi
   );
 }
 
+/** Copies the database of the running server in the moment after its order. */
+async function copyOrdered(
+  { ctx }: RunningController,
+  rollout: string,
+  database: string,
+): Promise<void> {
+  const attempt = async () => (await showRollout(ctx, rollout)).attempts[0];
+  const timeoutMs = stepTimeoutMs;
+  await waitFor("the order", attempt, { timeoutMs, everyMs: 10 });
+  rmSync(database);
+  await ctx.sqlite.backup(database);
+  if ((await attempt())?.outcome !== null) throw new Error("the update ended while it was copied");
+}
+
 /** Errors: an `Error` when the recorded update was not committed. */
 async function conclusion({ ctx }: RunningController, rollout: string) {
   const row = await ctx.db
     .selectFrom("attempts")
-    .select(["outcome", "why", "decidedAtMs", "manifestJson"])
+    .select(["outcome", "why", "createdAtMs", "decidedAtMs", "manifestJson"])
     .where("rollout", "=", rollout)
     .executeTakeFirstOrThrow();
   if (row.outcome !== "committed") throw new Error(`the update ended ${row.outcome}: ${row.why}`);
@@ -148,7 +169,7 @@ async function conclusion({ ctx }: RunningController, rollout: string) {
   const updateBytes = [manifest.bundle.bytes, manifest.filesBytes, ...proofs].reduce(
     (sum, bytes) => sum + bytes,
   );
-  return { toldAtMs: row.decidedAtMs ?? Number.NaN, updateBytes };
+  return { orderedAtMs: row.createdAtMs, toldAtMs: row.decidedAtMs ?? Number.NaN, updateBytes };
 }
 
 /** The recorder is believed only when its operations, all of them, lead to the folder as it is. */

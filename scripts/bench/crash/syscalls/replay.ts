@@ -16,7 +16,7 @@ import { verifyManifest } from "../../../../shared/artifact/manifest.ts";
 import { startTestController } from "../../../../test/helpers/test-controller.ts";
 import { program, waitFor } from "../../../fleet/programs.ts";
 import type { Tree } from "./disk.ts";
-import { type CutPoint, disksAt, writeTree } from "./disks.ts";
+import { type CutPoint, disksAt, type ServerPhase, writeTree } from "./disks.ts";
 import { ask } from "./local-api.ts";
 import { device, model, type Recording } from "./record.ts";
 
@@ -26,6 +26,8 @@ const endTimeoutMs = 60_000;
 export interface Replay {
   readonly point: CutPoint;
   readonly outcome: string;
+  /** What the device said of it. */
+  readonly why: string;
   /** What did not hold; empty when the cut was survived. */
   readonly faults: readonly string[];
 }
@@ -37,7 +39,7 @@ export async function* replayAll(
 ): AsyncGenerator<Replay> {
   const disks = disksAt(recording, options.points);
   for (const { point, tree } of disks) {
-    yield { point, ...(await replay(recording, join(options.folder, "try"), tree, point.told)) };
+    yield { point, ...(await replay(recording, join(options.folder, "try"), tree, point.server)) };
   }
 }
 
@@ -45,16 +47,16 @@ async function replay(
   recording: Recording,
   folder: string,
   tree: Tree,
-  told: boolean,
-): Promise<Pick<Replay, "outcome" | "faults">> {
+  server: ServerPhase,
+): Promise<Omit<Replay, "point">> {
   const agentDir = join(folder, "agent");
   const serverDir = join(folder, "server");
-  if (told && forgetsOutcome(folder, tree)) {
+  if (server === "told" && forgetsOutcome(folder, tree)) {
     const fault = "outcome-kept: the server heard an outcome that the disk does not hold";
-    return { outcome: "none", faults: [fault] };
+    return { outcome: "none", why: "", faults: [fault] };
   }
   writeTree(agentDir, tree);
-  cpSync(told ? recording.servers.told : recording.servers.ordered, serverDir, { recursive: true });
+  cpSync(recording.servers[server], serverDir, { recursive: true });
   const { configDir, mqttPort } = recording;
   const controller = await startTestController(serverDir, { config: { configDir, mqttPort } });
   const logPath = join(folder, "agent.log");
@@ -62,12 +64,14 @@ async function replay(
   const agent = program({ name: device, entry: "agent/main.ts", args, logPath });
   agent.start();
   try {
-    const outcome = await endOf(controller, recording, agentDir);
+    const { outcome, why } = await endOf(controller, recording, agentDir);
     await agent.kill();
-    return { outcome, faults: diskFaults(controller, recording, { agentDir, outcome }) };
+    const faults = diskFaults(controller, recording, { agentDir, outcome });
+    if (outcome !== "committed") faults.push(`committed: a good update ended ${outcome}: ${why}`);
+    return { outcome, why, faults };
   } catch (error) {
     const cause = error instanceof Error ? `${error.message}; ${error.cause ?? ""}` : error;
-    return { outcome: "none", faults: [`no end: ${cause}${lastLine(logPath)}`] };
+    return { outcome: "none", why: "", faults: [`no end: ${cause}${lastLine(logPath)}`] };
   } finally {
     await agent.kill();
     await controller.stop();
@@ -80,15 +84,16 @@ function endOf(
   { ctx }: RunningController,
   { rollout, bundles }: Recording,
   agentDir: string,
-): Promise<string> {
+): Promise<{ outcome: string; why: string }> {
   return waitFor(
     "one outcome at the server and the model of this outcome on the device",
     async () => {
       const { attempts } = await showRollout(ctx, rollout);
       const { online, models } = await getDevice(ctx, device);
-      const [only, ...more] = attempts.map(({ outcome }) => outcome);
-      if (!online || only == null || more.length > 0 || models[model]?.update !== null) return;
-      return (await ask(agentDir)) === bundleOf(bundles, only) ? only : undefined;
+      const [{ outcome, why } = {}, ...more] = attempts;
+      if (!online || outcome == null || more.length > 0 || models[model]?.update !== null) return;
+      const expected = bundleOf(bundles, outcome);
+      return (await ask(agentDir)) === expected ? { outcome, why: why ?? "" } : undefined;
     },
     { timeoutMs: endTimeoutMs, everyMs: 50 },
   );
