@@ -143,6 +143,9 @@ describe("a model that hangs in service", () => {
     const report = await reported("hangs", "rolled-back");
     expect(report).toMatchObject({ code: "soak-crashes", servingSha256: bundles.good });
     expect(JSON.parse(report.numbersJson)).toMatchObject({ crashes: 2 });
+    await agent.stop();
+    await startAgent();
+    expect(await infer()).toMatchObject({ status: 200, served: bundles.good });
   }, 120_000);
 
   it("stays when nothing was ordered to watch it", async () => {
