@@ -4,6 +4,7 @@ import { flashBenchmark } from "./flash.ts";
 import type { Benchmark } from "./frame.ts";
 import { killBenchmark } from "./kill.ts";
 import { onnxCodec } from "./onnx-codec.ts";
+import { menderBenchmark } from "./peers/mender.ts";
 import { simulateBenchmark } from "./simulate.ts";
 import { skewBenchmark } from "./skew.ts";
 import { verdictsBenchmark } from "./verdicts.ts";
@@ -15,5 +16,6 @@ export const benchmarks: readonly Benchmark[] = [
   verdictsBenchmark,
   flashBenchmark,
   skewBenchmark,
+  menderBenchmark,
   simulateBenchmark,
 ];
