@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { type CommandGroup, withExamples } from "./command.ts";
+import { alarmCommands } from "./commands/alarm.ts";
 import { compressCommands } from "./commands/compress.ts";
 import { deviceCommands } from "./commands/device.ts";
 import { evidenceCommands } from "./commands/evidence.ts";
@@ -24,6 +25,7 @@ const groups: readonly CommandGroup[] = [
   rolloutCommands,
   holdCommands,
   evidenceCommands,
+  alarmCommands,
   tokenCommands,
   soakCommands,
 ];

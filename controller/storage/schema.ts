@@ -300,6 +300,20 @@ export interface TelemetryWindowTable {
   emulated: number;
   receivedAtMs: number;
 }
+/** Watches one bundle in one region after its rollout was completed. */
+export interface DetectorTable {
+  rollout: string;
+  bundleSha256: string;
+  region: string;
+  shareBefore: number;
+  shareMax: number;
+  windows: number;
+  shareSum: number;
+  /** ln of the detector of each bet. */
+  logDetectorsJson: string;
+  alarmedAtMs: number | null;
+  message: string | null;
+}
 /** Two devices of one stratum that a lot made canary and control. */
 export interface PairTable {
   rollout: string;
@@ -403,6 +417,7 @@ export interface ControllerTables {
   holds: HoldTable;
   received: ReceivedTable;
   telemetryWindows: TelemetryWindowTable;
+  detectors: DetectorTable;
   soakReports: SoakReportTable;
   observations: ObservationTable;
   labelRequests: LabelRequestTable;

@@ -1,4 +1,5 @@
 /** Every route of the API by name. A new one is one definition and, in the controller, one handler. */
+import { alarmRoutes } from "./routes/alarms.ts";
 import { deviceRoutes } from "./routes/devices.ts";
 import { evidenceRoutes } from "./routes/evidence.ts";
 import { holdRoutes } from "./routes/holds.ts";
@@ -21,6 +22,7 @@ export const routes = {
   ...evidenceRoutes,
   ...settingsRoutes,
   ...telemetryRoutes,
+  ...alarmRoutes,
   ...tokenRoutes,
   ...soakRoutes,
 };

@@ -131,3 +131,18 @@ export function rhoFor(squares: number, alpha: number): number {
 export function withDetection(logDetector: number, logFactor: number): number {
   return logFactor + logSum([logDetector, 0]);
 }
+
+/** An e-detector per bet that has seen nothing; not for JSON, as −Infinity has no number there. */
+export function noDetection(): LogWealth {
+  return new Array<number>(bets).fill(Number.NEGATIVE_INFINITY);
+}
+
+/**
+ * One e-detector per bet, moved by a value that is clipped to [low, high]. Their mean, `meanLogE`, is an
+ * e-detector again, for "the mean became higher (lower) than `mean`".
+ */
+export function withDetections(logs: LogWealth, value: number, test: MeanTest): LogWealth {
+  return withObservation(noWealth(), value, test).map((logFactor, at) =>
+    withDetection(logs[at] ?? Number.NEGATIVE_INFINITY, logFactor),
+  );
+}

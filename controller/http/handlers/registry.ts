@@ -1,5 +1,6 @@
 /** The handler of every route of the contract. */
 import type { RouteName } from "../../../shared/api/registry.ts";
+import { alarmHandlers } from "./alarms.ts";
 import { deviceHandlers } from "./devices.ts";
 import { evidenceHandlers } from "./evidence.ts";
 import type { Handlers } from "./handler.ts";
@@ -23,6 +24,7 @@ export const handlers: Handlers<RouteName> = {
   ...evidenceHandlers,
   ...settingsHandlers,
   ...telemetryHandlers,
+  ...alarmHandlers,
   ...tokenHandlers,
   ...soakHandlers,
 };

@@ -2,6 +2,7 @@
  * One window of serving, stored with the class that the device has now and the region of its time. A
  * device names only regions that it has been in; anything else counts where it is now.
  */
+import { watchWindow } from "../../telemetry/watch.ts";
 import type { OutboxHandler } from "./handler.ts";
 
 export const onTelemetryWindow: OutboxHandler<"telemetry-window"> = async (
@@ -22,24 +23,23 @@ export const onTelemetryWindow: OutboxHandler<"telemetry-window"> = async (
     .where("device", "=", device)
     .where("region", "=", window.region)
     .executeTakeFirst();
-  await trx
-    .insertInto("telemetryWindows")
-    .values({
-      device,
-      model: window.model,
-      bundleSha256: window.bundleSha256,
-      region: placed?.region ?? row.region,
-      deviceClass: row.deviceClass,
-      startedAtMs: window.startedAtMs,
-      durationMs: window.durationMs,
-      ok: window.ok,
-      errors: window.errors,
-      timeouts: window.timeouts,
-      histogramJson: JSON.stringify(window.latency),
-      ramPeakBytes: window.ramPeakBytes,
-      emulated: window.emulated ? 1 : 0,
-      receivedAtMs: ctx.clock.wallMs(),
-    })
-    .execute();
+  const stored = {
+    device,
+    model: window.model,
+    bundleSha256: window.bundleSha256,
+    region: placed?.region ?? row.region,
+    deviceClass: row.deviceClass,
+    startedAtMs: window.startedAtMs,
+    durationMs: window.durationMs,
+    ok: window.ok,
+    errors: window.errors,
+    timeouts: window.timeouts,
+    histogramJson: JSON.stringify(window.latency),
+    ramPeakBytes: window.ramPeakBytes,
+    emulated: window.emulated ? 1 : 0,
+    receivedAtMs: ctx.clock.wallMs(),
+  };
+  await trx.insertInto("telemetryWindows").values(stored).execute();
+  await watchWindow(trx, stored);
   return undefined;
 };
