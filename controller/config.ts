@@ -29,6 +29,12 @@ const settingsSchema = z.object({
   /** Probability that a healthy release rolls back on one device, and in one rollout. */
   alphaDevice: z.number().positive().max(0.1).default(0.001),
   alphaRollout: z.number().positive().max(0.5).default(0.01),
+  /** How long the canaries of a rollout without stages of its own are watched before it goes on. */
+  canarySoakMs: z
+    .int()
+    .min(0)
+    .max(90 * 86_400_000)
+    .default(1_800_000),
   /** How many people beside the one who starts it have to approve a rollout. */
   rolloutApprovals: z.int().min(0).max(16).default(0),
   /** Time of operation that devices watch a model after its commit; 0 for none. 72 h by default. */

@@ -36,8 +36,8 @@ export interface RunningController {
   stop(): Promise<void>;
 }
 
-/** How often deadlines of rollouts are looked at. */
-const tickMs = 60_000;
+/** How often deadlines and soaks of rollouts are looked at. */
+const tickMs = 10_000;
 const secretBytes = 32;
 
 export async function runController(

@@ -1,4 +1,4 @@
-/** What happens because time passed and no message came: at start, and then every minute. */
+/** What happens because time passed and no message came: at start, and then every few seconds. */
 import type { ControllerContext } from "./context.ts";
 import { closeLateMeasurements } from "./measure/service.ts";
 import { advanceAllRollouts } from "./rollout/advance.ts";

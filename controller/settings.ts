@@ -32,6 +32,7 @@ const kinds: { readonly [Name in SettingName]: Kind } = {
   claimTtlMs: "number",
   alphaDevice: "number",
   alphaRollout: "number",
+  canarySoakMs: "number",
   rolloutApprovals: "number",
   soakMs: "number",
   transferBytesPerSecond: "number",

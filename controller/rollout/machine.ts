@@ -1,6 +1,6 @@
 /** One step of a rollout, purely: (state, event) → (state, effects). */
 import { z } from "zod";
-import { type Stage, stageSchema } from "../../shared/api/stages.ts";
+import { stageSchema } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import {
   type RolloutEffect,
@@ -34,15 +34,8 @@ export const rolloutStateSchema = z.object({
   approvals: z.array(z.string()).default([]),
   approvalsNeeded: z.int().min(0).default(0),
   onHarm: onHarmSchema.default("stop"),
-  /** What its fleet can prove, in words; null for rollbacks and rollouts of older controllers. */
-  power: z.string().nullable().default(null),
 });
 export type RolloutState = z.infer<typeof rolloutStateSchema>;
-
-export const defaultStages: readonly Stage[] = [
-  { name: "canary", select: { by: "per-class", count: 1 } },
-  { name: "fleet", select: { by: "all" } },
-].map((stage) => stageSchema.parse(stage));
 
 export interface RolloutStep {
   readonly status: RolloutStatus;

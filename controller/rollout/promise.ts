@@ -3,6 +3,7 @@
  * statement of power, and the stages of those who name none.
  */
 import { type Stage, stageSchema } from "../../shared/api/stages.ts";
+import type { ControllerConfig } from "../config.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 import type { Candidate } from "./candidates.ts";
@@ -59,15 +60,20 @@ async function shardCount(
   return count;
 }
 
-const canary = { name: "canary", select: { by: "per-class", count: 1 } } as const;
-const fleet = { name: "fleet", select: { by: "all" } } as const;
-
-/** One canary per class, then everybody; where proof is possible two growing stages of pairs between. */
-export function stagesFor({ judge }: Pick<EvidenceRules, "judge">): Stage[] {
+/**
+ * One canary per class, watched for a while, then everybody; where proof is possible two growing stages of
+ * pairs between.
+ */
+export function stagesFor(
+  { judge }: Pick<EvidenceRules, "judge">,
+  { canarySoakMs: soakMs }: Pick<ControllerConfig, "canarySoakMs">,
+): Stage[] {
+  const canary = { name: "canary", select: { by: "per-class", count: 1 }, soakMs };
   const paired = [
-    { name: "early", select: { by: "percent", percent: 5 } },
-    { name: "wide", select: { by: "percent", percent: 20 } },
+    { name: "early", select: { by: "percent", percent: 5 }, soakMs },
+    { name: "wide", select: { by: "percent", percent: 20 }, soakMs },
   ];
+  const fleet = { name: "fleet", select: { by: "all" } };
   const stages = judge === "device-gates" ? [canary, fleet] : [canary, ...paired, fleet];
   return stages.map((stage) => stageSchema.parse(stage));
 }

@@ -45,21 +45,15 @@ export async function startRollout(
     const kind = order.aa === true ? "aa" : "release";
     const all = await candidatesOf(ctx, trx, { ...unstored, kind, model, version });
     const { rules, power } = await promiseOf(ctx, trx, { ...order, candidates: all });
-    const stages = order.stages?.map((stage) => stageSchema.parse(stage)) ?? stagesFor(rules);
+    const stages =
+      order.stages?.map((stage) => stageSchema.parse(stage)) ?? stagesFor(rules, ctx.config);
     if (all.length === 0) throw nobody(stages[0]?.name);
     const { onHarm = "roll-back" } = order;
-    const said = `judged by ${rules.judge}: ${power.why}`;
-    const what = { kind, model, version, stages, by, seed, onHarm, power: said } as const;
-    const row = await addRollout(ctx, trx, what);
+    const row = await addRollout(ctx, trx, { kind, model, version, stages, by, seed, onHarm });
     const atMs = ctx.clock.wallMs();
     await openLedger(trx, row.id, rules, atMs);
-    await recordEvent(trx, {
-      atMs,
-      kind: "rollout-power",
-      subject: row.id,
-      message: said,
-      data: power,
-    });
+    const message = `judged by ${rules.judge}: ${power.why}`;
+    await recordEvent(trx, { atMs, kind: "rollout-power", subject: row.id, message, data: power });
     if (stateOf(row).approvalsNeeded > 0) return { id: row.id, touched: [] };
     return { id: row.id, touched: await applyEvent(ctx, trx, row, "approved", "started") };
   });

@@ -87,6 +87,24 @@ const trialResults: ReadonlyMap<string, "passed" | "rolled-back" | "failed"> = n
   ["refused", "failed"],
 ]);
 
+/** A device took back what it had committed: its gates spoke late, and it is harmed. */
+export async function recordTakenBack(
+  ctx: ControllerContext,
+  trx: Database,
+  { rollout, device }: { rollout: string; device: string },
+): Promise<void> {
+  const member = await trx
+    .selectFrom("rolloutMembers")
+    .select(["region", "deviceClass", "arm"])
+    .where("rollout", "=", rollout)
+    .where("device", "=", device)
+    .executeTakeFirst();
+  if (member === undefined || member.arm === "control") return;
+  const stratum = stratumOf(member);
+  await addEntries(trx, rollout, [{ kind: "taken-back", device, stratum }], ctx.clock.wallMs());
+  await endSoak(ctx, trx, { rollout, device, stratum, arm: member.arm, harmed: true });
+}
+
 /** One device at the end of its soak; the second of a pair lets the pair speak of harm. */
 export async function endSoak(
   ctx: ControllerContext,

@@ -7,9 +7,8 @@ import type { SoakVerdict } from "../../shared/protocol/messages/soak-report.ts"
 import { bernoulliLogE } from "../../shared/statistics/e-process.ts";
 import type { ControllerContext } from "../context.ts";
 import { advanceRollout } from "../rollout/advance.ts";
-import { stratumOf } from "../rollout/evidence/pairing.ts";
 import { steerRollout } from "../rollout/service.ts";
-import { endSoak } from "../rollout/soaks.ts";
+import { recordTakenBack } from "../rollout/soaks.ts";
 import type { Database } from "../storage/database.ts";
 
 /** A device whose models differ no more than expected raises a false alarm with this probability. */
@@ -23,28 +22,11 @@ export async function followSoakReport(
 ): Promise<(() => Promise<void>) | undefined> {
   const { rollout, device, verdict, why } = report;
   if (verdict === "rolled-back") {
-    await countAsHarmed(ctx, trx, rollout, device);
+    await recordTakenBack(ctx, trx, { rollout, device });
     return () => advanceRollout(ctx, rollout);
   }
   if (verdict !== "paused" || !(await alarmsAreTooMany(ctx, trx, rollout))) return undefined;
   return () => pause(ctx, rollout, `${device}: ${why}`);
-}
-
-async function countAsHarmed(
-  ctx: ControllerContext,
-  trx: Database,
-  rollout: string,
-  device: string,
-): Promise<void> {
-  const member = await trx
-    .selectFrom("rolloutMembers")
-    .select(["region", "deviceClass", "arm"])
-    .where("rollout", "=", rollout)
-    .where("device", "=", device)
-    .executeTakeFirst();
-  if (member === undefined) return;
-  const stratum = stratumOf(member);
-  await endSoak(ctx, trx, { rollout, device, stratum, arm: member.arm, harmed: true });
 }
 
 /** More alarms among the devices that committed than one rollout in 1/alpha would see by chance. */

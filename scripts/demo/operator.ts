@@ -1,6 +1,7 @@
 /** What the demo's operator does through the API: import, compress, measure, roll out, look. */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import type { StageOrder } from "../../shared/api/stages.ts";
 import type { ModelInterface } from "../../shared/artifact/bundle.ts";
 import { type Api, goldenFiles } from "../fleet/api.ts";
 import type { LocalFleet } from "../fleet/local-fleet.ts";
@@ -95,8 +96,13 @@ export async function measure(api: Api, model: string, version: string): Promise
   );
 }
 
-export async function startRollout(api: Api, model: string, version: string): Promise<string> {
-  const answer = await api.post("/v1/rollouts", { model, version });
+export async function startRollout(
+  api: Api,
+  model: string,
+  version: string,
+  stages?: readonly StageOrder[],
+): Promise<string> {
+  const answer = await api.post("/v1/rollouts", { model, version, stages });
   return rolloutView.pick({ id: true }).parse(answer).id;
 }
 
@@ -110,7 +116,7 @@ export async function waitForRollout(
   id: string,
   what: string,
   when: (view: RolloutView) => boolean,
-  everyMs = 150,
+  { everyMs = 150, timeoutMs = longWaitMs } = {},
 ): Promise<RolloutView> {
   return waitFor(
     `rollout ${id}: ${what}`,
@@ -118,7 +124,7 @@ export async function waitForRollout(
       const view = await rollout(api(), id);
       return when(view) ? view : undefined;
     },
-    { timeoutMs: longWaitMs, everyMs },
+    { timeoutMs, everyMs },
   );
 }
 

@@ -173,7 +173,7 @@ async function goodRollout(
 
 /** One agent in the middle of its update, then the controller in the middle of the rollout. */
 async function killDuringRollout(fleet: LocalFleet, reporter: Reporter, id: string): Promise<void> {
-  const soon = 20;
+  const soon = { everyMs: 20 };
   const busy = await waitForRollout(
     fleet.api,
     id,

@@ -1,5 +1,5 @@
 /** A fleet of three gateways with versions of the digit classifier compressed and chosen. */
-import { mkdtempSync } from "node:fs";
+import { cpSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,21 +19,37 @@ const ids = ["gateway-1", "gateway-2", "gateway-3"];
 
 export async function startDigitsFleet(
   recipes: readonly string[],
-  options: { versions?: readonly string[]; releases?: Releases } = {},
+  options: {
+    versions?: readonly string[];
+    /** Versions that are none of the committed models, by name. */
+    others?: Readonly<Record<string, Uint8Array>>;
+    releases?: Releases;
+    /** Text of classes.yaml; the demo's classes without it. */
+    classes?: string;
+  } = {},
 ): Promise<LocalFleet> {
-  const { versions = ["1", "2"], releases = {} } = options;
+  const { versions = ["1", "2"], others = {}, releases = {}, classes } = options;
   const folder = mkdtempSync(join(tmpdir(), "fleetfit-fleet-"));
   // An older controller knows only the settings of its own time.
   const root = releases.controllerRoot ?? fileURLToPath(new URL("../..", import.meta.url));
-  const configDir = join(root, "scripts/demo/config");
+  const demoConfig = join(root, "scripts/demo/config");
+  const configDir = classes === undefined ? demoConfig : join(folder, "config");
+  if (classes !== undefined) {
+    cpSync(demoConfig, configDir, { recursive: true });
+    writeFileSync(join(configDir, "classes.yaml"), classes);
+  }
+  const models = new Map<string, Uint8Array>([
+    ...versions.map((version) => [version, readDigitModel(Number(version))] as const),
+    ...Object.entries(others),
+  ]);
   const fleet = await startLocalFleet({ folder, configDir, telemetryWindowMs, releases });
   const golden = writeGoldenPool(join(folder, "golden"), goldenPool(loadMnist(), poolImages));
   for (const id of ids) await fleet.addAgent({ id, region: "eu-west", labels: {} });
-  for (const version of versions) {
+  for (const [version, onnx] of models) {
     await importVersion(fleet.api(), {
       model: digitsModel,
       version,
-      onnx: readDigitModel(Number(version)),
+      onnx,
       goldenManifestPath: golden.manifestPath,
       interface: digitsInterface,
     });
@@ -47,6 +63,6 @@ export async function startDigitsFleet(
         : undefined,
     { timeoutMs: longWaitMs },
   );
-  for (const version of versions) await measure(fleet.api(), digitsModel, version);
+  for (const version of models.keys()) await measure(fleet.api(), digitsModel, version);
   return fleet;
 }

@@ -70,6 +70,7 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
     config: {
       tenant: "main",
       alphaDevice: 0.001,
+      canarySoakMs: 0,
       alphaRollout: 0.01,
       rolloutApprovals: 0,
       manifestTtlMs,

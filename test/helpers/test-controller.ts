@@ -42,6 +42,7 @@ export function startTestController(
   change: { config?: Partial<ControllerConfig>; ports?: Partial<ControllerPorts> } = {},
 ): Promise<RunningController> {
   const config = controllerConfigSchema.parse({
+    canarySoakMs: 0,
     dataDir,
     onnxruntime: onnxruntimeVersion(),
     httpPort: 0,

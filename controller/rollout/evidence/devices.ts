@@ -44,6 +44,9 @@ export function tallyDevices(rules: EvidenceRules): DeviceTally {
   const pairHarm = { canaryOnly: 0, controlOnly: 0 };
   let offered = 0;
   let firstRolledBack = false;
+  const noteFirst = (device: string) => {
+    if (firstDevices.has(device)) firstRolledBack = true;
+  };
   const counts = () => ({
     offered,
     trials: { ...trials },
@@ -65,8 +68,11 @@ export function tallyDevices(rules: EvidenceRules): DeviceTally {
           break;
         case "trial":
           trials[resultKey[entry.result]]++;
-          if (entry.result === "rolled-back" && firstDevices.has(entry.device))
-            firstRolledBack = true;
+          if (entry.result === "rolled-back") noteFirst(entry.device);
+          break;
+        case "taken-back":
+          trials.rolledBack++;
+          noteFirst(entry.device);
           break;
         case "soaked":
           soaked[entry.harmed ? "harmed" : "well"]++;

@@ -27,6 +27,8 @@ export const evidenceEntrySchema = z.discriminatedUnion("kind", [
     /** `rolled-back` by its own gates; `failed` for reasons of the world, crashes among them. */
     result: z.enum(["passed", "rolled-back", "failed"]),
   }),
+  /** A device that had committed took the release back by itself: the verdict of its gates came late. */
+  z.object({ kind: z.literal("taken-back"), device: deviceIdSchema, stratum }),
   /** One canary at the end of its soak: harmed when it rolled back, failed or fell silent. */
   z.object({ kind: z.literal("soaked"), device: deviceIdSchema, stratum, harmed: z.boolean() }),
   /** Both devices of a pair at the end of their soak. */
@@ -56,6 +58,7 @@ export function entryKey(entry: EvidenceEntry): string {
   switch (entry.kind) {
     case "offered":
     case "trial":
+    case "taken-back":
     case "soaked":
       return `${entry.kind}/${entry.device}`;
     case "pair-harm":

@@ -21,6 +21,7 @@ export async function startController(world: World, machine: Machine): Promise<C
   const { ctx } = await runController(
     { ...ports, startHttp: async () => ({ url: "none", stop: async () => {} }) },
     controllerConfigSchema.parse({
+      canarySoakMs: 0,
       dataDir: controllerDir,
       configDir,
       mqttPort: brokerPort,

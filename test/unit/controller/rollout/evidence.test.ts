@@ -132,6 +132,17 @@ describe("a verdict", () => {
     expect(verdictOf([...more, ...well, ...pairs]).kind).toBe("inconclusive");
     expect(verdictOf([...more.slice(0, 300), ...well, ...pairs]).kind).toBe("promote");
   });
+  it("hears of devices that take back what they committed", () => {
+    const late = (at: number): EvidenceEntry => {
+      return { kind: "taken-back", device: `d-${at}`, stratum };
+    };
+    const offers = many(10, (at) => offered(at, at));
+    const passed = many(10, (at) => trial(at, "passed"));
+    expect(verdictOf([...offers, ...passed, late(1)], early)).toMatchObject({ kind: "roll-back" });
+    const beyond = verdictOf([...offers, ...passed, late(7), late(8)], early);
+    expect(beyond).toMatchObject({ kind: "roll-back" });
+    expect(beyond.why).toContain("gate-rollbacks");
+  });
   it("bears one rollback beyond the first trials", () => {
     const offers = many(10, (at) => offered(at, at));
     expect(verdictOf([...offers, trial(2, "rolled-back")], early).kind).toBe("roll-back");

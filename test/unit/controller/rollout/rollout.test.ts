@@ -1,6 +1,7 @@
 /** Rollouts, purely: the table of transitions, and what each event leaves behind. */
 import { describe, expect, it } from "vitest";
-import { defaultStages, endingStage, step } from "../../../../controller/rollout/machine.ts";
+import { endingStage, step } from "../../../../controller/rollout/machine.ts";
+import { stagesFor } from "../../../../controller/rollout/promise.ts";
 import {
   liveStatuses,
   offeringStatuses,
@@ -11,14 +12,13 @@ import {
 } from "../../../../controller/rollout/transitions.ts";
 
 const state = {
-  stages: [...defaultStages],
+  stages: stagesFor({ judge: "device-gates" }, { canarySoakMs: 0 }),
   stage: 0,
   stageStartedAtMs: 1,
   seed: "s",
   history: [],
   startedBy: "ann",
   approvals: [] as string[],
-  power: null,
   approvalsNeeded: 0,
   onHarm: "stop" as const,
 };
