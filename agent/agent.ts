@@ -21,6 +21,7 @@ import { int8Ratio } from "./probe/int8-ratio.ts";
 import { powerReader } from "./probe/power.ts";
 import { type Inventory, parseOverride, probe } from "./probe/probe.ts";
 import { reportedState, type UpdateProgressView } from "./reported.ts";
+import { createReports } from "./reports.ts";
 import type { InferenceCall, StartInferenceApi } from "./serving/http.ts";
 import { createServing } from "./serving/serving.ts";
 import { createTelemetry } from "./serving/telemetry.ts";
@@ -139,11 +140,11 @@ async function assemble(parts: {
   const updates = new Map<string, UpdateProgressView>();
   let updater: Updater | undefined;
   const holds = createHolds(context);
-  const report = () => {
+  const reports = createReports(context, () => {
     const desiredRevision = updater?.desiredRevision() ?? -1;
     const told = { serving, holds: holds.reported(), updates, desiredRevision };
     void messenger.send("reported", reportedState(context, told));
-  };
+  });
   const source = mqttSource(context, (payload) => messenger.send("artifact-request", payload));
   const messenger: Messenger = createMessenger({
     context,
@@ -152,18 +153,18 @@ async function assemble(parts: {
         hearTime(context.store, envelope);
         telemetry.setWindow(desired.telemetry.windowMs);
         updater?.setDesired(desired, envelope.boot);
-        report();
+        reports.note();
       },
       hold(message) {
         holds.receive(message.holds);
-        report();
+        reports.note();
       },
       labels: (payload) => soaks.receiveLabels(payload),
       "artifact-block": source.onBlock,
       "artifact-refused": source.onRefused,
     },
     onConnected: holds.connected,
-    onPresent: report,
+    onPresent: reports.note,
   });
   const telemetry = createTelemetry(context, messenger);
   const soaks = createSoaks({ context, messenger, serving });
@@ -179,10 +180,10 @@ async function assemble(parts: {
     onProgress(attempt, state, progressFraction, waiting) {
       if (isOutcome(state as UpdateState)) updates.delete(attempt);
       else updates.set(attempt, { state, progressFraction, waiting: waiting ?? null });
-      report();
+      reports.note();
     },
   });
-  serving.onChange(report);
+  serving.onChange(reports.note);
   serving.onCrash(soaks.crashed);
   sendInventory(context, messenger);
   const record = (call: InferenceCall) => {
@@ -206,6 +207,7 @@ async function assemble(parts: {
       await api.stop();
       await updater.stop();
       await soaks.stop();
+      reports.stop();
       telemetry.stop();
       await messenger.stop();
       await serving.stop();

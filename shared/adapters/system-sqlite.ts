@@ -1,6 +1,7 @@
 /** SQLite through better-sqlite3, opened so that a finished transaction survives a power cut. */
 import Database from "better-sqlite3";
 import type { Sqlite } from "../ports/sqlite.ts";
+import { cachedStatements } from "./statement-cache.ts";
 
 /** How long a statement waits for another process that holds the lock, in ms. */
 const busyTimeoutMs = 5_000;
@@ -11,7 +12,7 @@ export function openSystemSqlite(path: string): Sqlite {
   database.pragma("synchronous = FULL");
   database.pragma("foreign_keys = ON");
   return {
-    prepare: (sql) => database.prepare(sql),
+    prepare: cachedStatements((sql) => database.prepare(sql)),
     exec(sql) {
       database.exec(sql);
     },

@@ -26,8 +26,11 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
       .where("id", "=", device)
       .executeTakeFirst();
     if (row === undefined) return { behind: false, changed: [], learnt: [] };
+    const before = modelsOf(row.reportedJson);
     for (const [model, { releaseCounterHighest }] of Object.entries(reported.models)) {
-      if (releaseCounterHighest <= numberMax)
+      // What the stored report says was learnt together with it.
+      const isNews = before[model]?.releaseCounterHighest !== releaseCounterHighest;
+      if (isNews && releaseCounterHighest <= numberMax)
         await learnReleaseCounter(trx, model, releaseCounterHighest);
     }
     const isBehind =
@@ -42,7 +45,7 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
       .where("id", "=", device)
       .execute();
     const learnt = await learnHolds(ctx, trx, reported.holds);
-    return { behind: isBehind, changed: changedModels(row.reportedJson, reported), learnt };
+    return { behind: isBehind, changed: changedModels(before, reported), learnt };
   });
   for (const scope of learnt) await publishHolds(ctx, scope);
   if (behind) await publishDesired(ctx, [device]);
@@ -50,10 +53,16 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
   for (const id of await openCampaigns(ctx, changed)) await advanceRollout(ctx, id);
 };
 
+type Models = PayloadOf<"reported">["models"];
+
+function modelsOf(reportedJson: string | null): Models {
+  return reportedJson === null
+    ? {}
+    : messages.reported.schema.parse(JSON.parse(reportedJson)).models;
+}
+
 /** Models of which the device serves or committed something else than in its report before. */
-function changedModels(beforeJson: string | null, reported: PayloadOf<"reported">): string[] {
-  const before =
-    beforeJson === null ? {} : messages.reported.schema.parse(JSON.parse(beforeJson)).models;
+function changedModels(before: Models, reported: PayloadOf<"reported">): string[] {
   return Object.entries(reported.models)
     .filter(
       ([model, { servingSha256, committed }]) =>

@@ -16,6 +16,14 @@ export interface FleetState {
 }
 
 const agentPath = `${deviceDir}/agent.db`;
+/** Rows of the controller that name one device; its membership too, or it would be offered version 1 again. */
+const copiedTables = [
+  "devices",
+  "devicePlacements",
+  "rolloutMembers",
+  "attempts",
+  "desiredModels",
+] as const;
 /** Columns of the agent's database that name the device. */
 const named = { settings: ["value"], attempts: ["id", "manifestJson", "outcomeJson"] } as const;
 
@@ -57,7 +65,7 @@ async function copyRows({ db, signingKey }: ControllerContext, id: string): Prom
         typeof value === "string" ? value.replaceAll(deviceName, id) : value,
       ]),
     ) as Row;
-  for (const table of ["devices", "devicePlacements", "attempts", "desiredModels"] as const) {
+  for (const table of copiedTables) {
     const key = table === "devices" ? "id" : "device";
     const rows = await db
       .selectFrom(table)

@@ -4,7 +4,7 @@
  */
 import type { ControllerContext } from "../../../controller/context.ts";
 import { startRollout } from "../../../controller/rollout/service.ts";
-import { showRollout } from "../../../controller/rollout/views.ts";
+import { rolloutRow, showRollout } from "../../../controller/rollout/views.ts";
 import { stageSchema } from "../../../shared/api/stages.ts";
 import { assert } from "../../../shared/assert.ts";
 import { type Random, seededRandom } from "../../../shared/prng.ts";
@@ -69,11 +69,13 @@ export async function runSeed(
     server.cut("kept");
     ctx = await startController(world, server);
   }
-  const rollout = () => showRollout(ctx, id);
-  const ended = await time.run(rolloutMsMax, async () => (await rollout()).status !== "running");
+  const ended = await time.run(
+    rolloutMsMax,
+    async () => (await rolloutRow(ctx.db, id)).status !== "running",
+  );
   const tookMs = time.nowMs() - startedMs;
   await quiet(world, devices);
-  const { status, reason, attempts } = await rollout();
+  const { status, reason, attempts } = await showRollout(ctx, id);
   const faults = await faultsOf(ctx, { fleet, status, devices, attempts });
   if (!ended) faults.push("the rollout did not end");
   const left = attempts.filter(({ stage }) => stage > 0).length;

@@ -1,6 +1,6 @@
 /** A device that somebody switches on again: what systemd and the mains are to a real one. */
 import type { Random } from "../../../shared/prng.ts";
-import { type Observation, observe } from "../checks/observation.ts";
+import { isQuiet, type Observation, observe } from "../checks/observation.ts";
 import { createMachine, type Machine, type Storage, type World } from "../world/machine.ts";
 import { type AgentBoot, type AgentRun, startAgent } from "../world/programs.ts";
 
@@ -49,10 +49,7 @@ export function superviseDevice(
     look,
     current: () => current,
     boots: () => boots,
-    isIdle() {
-      const { isUp, openAttempts, outcomesWaiting } = look();
-      return isUp && openAttempts === 0 && outcomesWaiting === 0;
-    },
+    isIdle: () => isQuiet(machine, current),
   };
 
   function boot(): AgentRun {

@@ -26,7 +26,7 @@ export const className = "device";
 const recipe = "none";
 /** Every device of the class may take this much memory for a runner. */
 const ramPeakBytesMax = 100_000_000;
-const shardSamples = 200;
+const shardSamples = 50;
 const shardSeed = 1_000;
 
 const classesYaml = `classes:

@@ -4,6 +4,7 @@
  * committed. The lock of a data folder is not simulated.
  */
 import Database from "better-sqlite3";
+import { cachedStatements } from "../../../shared/adapters/statement-cache.ts";
 import type { OpenSqlite, Sqlite, SqliteStatement } from "../../../shared/ports/sqlite.ts";
 import type { Power } from "./effects.ts";
 
@@ -14,6 +15,8 @@ export interface Databases {
   readonly open: OpenSqlite;
   /** What is committed now, as a restart finds it. */
   images(): Images;
+  /** The connection that the program uses now, to read what it committed without a copy. */
+  live(path: string): Database.Database | undefined;
 }
 
 const nameChars = 60;
@@ -40,6 +43,7 @@ export function simDatabases(stored: Images, power: Power): Databases {
       for (const [path, database] of open) now.set(path, new Uint8Array(database.serialize()));
       return now;
     },
+    live: (path) => open.get(path),
   };
 }
 
@@ -49,7 +53,7 @@ function wrap(database: Database.Database, power: Power, onClose: () => void): S
       ? perform()
       : power.actNow({ kind: "database", name: name.slice(0, nameChars), perform });
   return {
-    prepare(sql): SqliteStatement {
+    prepare: cachedStatements((sql): SqliteStatement => {
       const statement = database.prepare(sql);
       if (statement.readonly) return statement as unknown as SqliteStatement;
       const name = sql.replaceAll(/\s+/g, " ").trim();
@@ -60,7 +64,7 @@ function wrap(database: Database.Database, power: Power, onClose: () => void): S
         all: (...parameters) => alone(name, () => statement.all(...parameters)),
         iterate: (...parameters) => alone(name, () => statement.iterate(...parameters)),
       };
-    },
+    }),
     exec: (sql) => alone(sql, () => void database.exec(sql)),
     transaction: (work) => alone("transaction", () => database.transaction(work).immediate()),
     backup: () => Promise.reject(new Error("a simulated database is not copied")),

@@ -3,6 +3,7 @@
  *
  * Invariant: only what the cut left on the disk, and what was committed, is there at the next boot.
  */
+import Database from "better-sqlite3";
 import type { Log } from "../../../shared/ports/log.ts";
 import type { Random as RandomPort } from "../../../shared/ports/random.ts";
 import { seededRandom } from "../../../shared/prng.ts";
@@ -46,6 +47,9 @@ export interface Machine {
   readonly name: string;
   /** What is durable, or what is there now while a program runs. */
   storage(): Storage;
+  disk(): Disk;
+  /** Reads what a database holds: in use, or as the last run left it. */
+  readDatabase<T>(path: string, look: (database: Database.Database) => T): T;
   /** Begins a run; the one before it must have ended. */
   begin(options?: { plan?: MachinePlan; cutMode?: CutMode; wallOffsetMs?: number }): Run;
   /** Cuts the power of the current run. */
@@ -81,6 +85,17 @@ export function createMachine(
     name,
     storage: () =>
       current?.power.isOn() ? { ...storage, images: current.databases.images() } : storage,
+    disk: () => storage.disk,
+    readDatabase(path, look) {
+      const live = current?.power.isOn() ? current.databases.live(path) : undefined;
+      if (live !== undefined) return look(live);
+      const stored = new Database(Buffer.from(storage.images.get(path) ?? []));
+      try {
+        return look(stored);
+      } finally {
+        stored.close();
+      }
+    },
     isOn: () => current?.power.isOn() ?? false,
     cut(mode = "dropped") {
       cutMode = mode;
@@ -137,7 +152,7 @@ export function portsOf(world: World, machine: Machine, run: Run) {
     random,
     log,
     processes,
-    files: simFiles(machine.storage().disk, power),
+    files: simFiles(machine.disk(), power),
     openSqlite: databases.open,
     connectMqtt: world.network.connector(station),
     startBroker: world.network.brokerFor(station),
