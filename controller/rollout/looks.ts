@@ -13,8 +13,8 @@ export interface Looks {
   stop(): void;
 }
 
-/** Rollouts up to this size are looked at with each answer: a look at 1,000 attempts takes some ms. */
-const devicesAtOnceMax = 1_000;
+/** Rollouts up to this size are looked at with each answer: a look at 200 attempts takes about 1 ms. */
+const devicesAtOnceMax = 200;
 /** Pause between two looks per device, and the longest one. */
 const pauseMsPerDevice = 0.5;
 const pauseMsMax = 10_000;

@@ -154,21 +154,14 @@ async function goldenProof(
   target: ReleaseTarget & { poolSha256: string },
 ): Promise<Manifest["golden"]> {
   const { poolSha256, bundleSha256, device } = target;
-  const shards = await trx
+  const index = await shardIndexOf(trx, target);
+  if (index === undefined) return [];
+  const shard = await trx
     .selectFrom("goldenShards")
     .selectAll()
     .where("poolSha256", "=", poolSha256)
-    .orderBy("shardIndex")
-    .execute();
-  if (shards.length === 0) return [];
-  const uses = await trx
-    .selectFrom("shardUses")
-    .select(["device", "shardIndex"])
-    .where("poolSha256", "=", poolSha256)
-    .execute();
-  const own = uses.find((use) => use.device === device);
-  const devices = new Set(uses.map((use) => use.device));
-  const shard = shards[own?.shardIndex ?? devices.size % shards.length];
+    .where("shardIndex", "=", index)
+    .executeTakeFirst();
   assert(shard !== undefined, "shards are numbered without gaps");
   const reference = await trx
     .selectFrom("referenceOutputs")
@@ -199,4 +192,30 @@ async function goldenProof(
       reference: { sha256: reference.sha256, bytes: reference.bytes },
     },
   ];
+}
+
+/** The shard that the device has, or the next one; undefined for a pool without any. */
+async function shardIndexOf(
+  trx: Database,
+  { poolSha256, device }: { poolSha256: string; device: string },
+): Promise<number | undefined> {
+  const own = await trx
+    .selectFrom("shardUses")
+    .select("shardIndex")
+    .where("poolSha256", "=", poolSha256)
+    .where("device", "=", device)
+    .orderBy("id")
+    .executeTakeFirst();
+  if (own !== undefined) return own.shardIndex;
+  const { shards } = await trx
+    .selectFrom("goldenShards")
+    .select((eb) => eb.fn.countAll<number>().as("shards"))
+    .where("poolSha256", "=", poolSha256)
+    .executeTakeFirstOrThrow();
+  const { devices } = await trx
+    .selectFrom("shardUses")
+    .select((eb) => eb.fn.count<number>("device").distinct().as("devices"))
+    .where("poolSha256", "=", poolSha256)
+    .executeTakeFirstOrThrow();
+  return shards === 0 ? undefined : devices % shards;
 }

@@ -35,15 +35,36 @@ export interface Release {
   readonly change: Partial<SyntheticModel>;
   /** True when it breaks every device: it must never leave the canary. */
   readonly broken: boolean;
+  /** Drop of accuracy in the mean of the fleet, as a share; what promises speak of. */
+  readonly meanDrop: number;
 }
 
-/** Releases by name, which is their version too. */
+const breaks = (change: Partial<SyntheticModel>): Release => ({
+  change,
+  broken: true,
+  meanDrop: 0,
+});
+
+/** A drop of `meanDrop` in the mean that all comes from `share` of the devices. */
+const drops = (meanDrop: number, share: number): Release => ({
+  change: { weakShare: share, weakDrop: meanDrop / share },
+  broken: false,
+  meanDrop,
+});
+
+/** Releases by name, which is their version too. Drops: 2.5 points and above in a share of the devices. */
 export const releases = {
-  healthy: { change: {}, broken: false },
-  crash: { change: { crashes: "first-run" }, broken: true },
-  hang: { change: { hangsAtRun: 100 }, broken: true },
-  memory: { change: { ramPeakBytes: 3 * healthyModel.ramPeakBytes }, broken: true },
-  slow: { change: { latencyMs: 2 * healthyModel.latencyMs }, broken: true },
-  worse: { change: { accuracy: healthyModel.accuracy - 0.2 }, broken: false },
+  healthy: { change: {}, broken: false, meanDrop: 0 },
+  crash: breaks({ crashes: "first-run" }),
+  hang: breaks({ hangsAtRun: 100 }),
+  memory: breaks({ ramPeakBytes: 3 * healthyModel.ramPeakBytes }),
+  slow: breaks({ latencyMs: 2 * healthyModel.latencyMs }),
+  "drop-all": drops(0.025, 1),
+  "drop-20": drops(0.025, 0.2),
+  "drop-10": drops(0.025, 0.1),
+  "drop-5": drops(0.025, 0.05),
+  "drop-3": drops(0.025, 0.03),
+  "small-all": drops(0.01, 1),
+  "small-10": drops(0.01, 0.1),
 } satisfies Record<string, Release>;
 export type ReleaseName = keyof typeof releases;

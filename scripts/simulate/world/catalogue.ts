@@ -26,7 +26,6 @@ export const className = "device";
 const recipe = "none";
 /** Every device of the class may take this much memory for a runner. */
 const ramPeakBytesMax = 100_000_000;
-const shardSamples = 50;
 const shardSeed = 1_000;
 
 const classesYaml = `classes:
@@ -58,10 +57,19 @@ export function writeConfig(disk: Disk): void {
 const hashOf = (text: string) => sha256Hex(new TextEncoder().encode(text));
 const poolSha256 = hashOf("pool");
 
-/** Stores `count` shards of the pool that every version is proved on. */
-export async function addShards(ctx: ControllerContext, count: number): Promise<void> {
-  for (let shardIndex = 0; shardIndex < count; shardIndex++) {
-    const bytes = encodeShard(shardSet(shardIndex), identity, shardIndex);
+/** The pool that every version is proved on. */
+export interface Pool {
+  readonly shards: number;
+  readonly shardSamples: number;
+}
+
+export async function addShards(
+  ctx: ControllerContext,
+  { shards, shardSamples }: Pool,
+): Promise<void> {
+  const identity = Uint32Array.from({ length: shardSamples }, (_, index) => index);
+  for (let shardIndex = 0; shardIndex < shards; shardIndex++) {
+    const bytes = encodeShard(shardSet(shardIndex, shardSamples), identity, shardIndex);
     await ctx.db
       .insertInto("goldenShards")
       .values({
@@ -74,9 +82,7 @@ export async function addShards(ctx: ControllerContext, count: number): Promise<
   }
 }
 
-const identity = Uint32Array.from({ length: shardSamples }, (_, index) => index);
-
-function shardSet(shardIndex: number): GoldenSet {
+function shardSet(shardIndex: number, shardSamples: number): GoldenSet {
   const set = sampleSet(shardSeed + shardIndex, shardSamples);
   return {
     name: "noise",
@@ -102,7 +108,7 @@ export async function addVersion(
   ctx: ControllerContext,
   version: string,
   model: SyntheticModel,
-  modelBytes: number,
+  { modelBytes, shardSamples }: { modelBytes: number; shardSamples: number },
 ): Promise<Version> {
   const { db, blobs } = ctx;
   const sourceSha256 = hashOf(version);
@@ -138,7 +144,7 @@ export async function addVersion(
   });
   await blobs.put(bundle.bytes);
   await addVariant(ctx, { version, bundle, modelSha256: sha256, modelBytes });
-  await addReferences(ctx, bundle.sha256, model);
+  await addReferences(ctx, { bundleSha256: bundle.sha256, model, shardSamples });
   return { version, bundleSha256: bundle.sha256, model };
 }
 
@@ -188,8 +194,11 @@ async function addVariant(
 
 async function addReferences(
   { db, blobs }: ControllerContext,
-  bundleSha256: string,
-  model: SyntheticModel,
+  {
+    bundleSha256,
+    model,
+    shardSamples,
+  }: { bundleSha256: string; model: SyntheticModel; shardSamples: number },
 ): Promise<void> {
   const shards = await db.selectFrom("goldenShards").selectAll().execute();
   for (const { shardIndex, sha256: shardSha256 } of shards) {

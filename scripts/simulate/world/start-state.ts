@@ -6,7 +6,14 @@ import { startRollout } from "../../../controller/rollout/service.ts";
 import { createClaim } from "../../../controller/trust/claims.ts";
 import { stageSchema } from "../../../shared/api/stages.ts";
 import { seededRandom } from "../../../shared/prng.ts";
-import { addShards, addVersion, modelName, type Version, writeConfig } from "./catalogue.ts";
+import {
+  addShards,
+  addVersion,
+  modelName,
+  type Pool,
+  type Version,
+  writeConfig,
+} from "./catalogue.ts";
 import { copyStorage, createMachine, emptyStorage, type Storage, type World } from "./machine.ts";
 import { createNetwork, goodLinks, type LinkFaults } from "./network.ts";
 import { startAgent, startController } from "./programs.ts";
@@ -39,18 +46,19 @@ export function newWorld(seed: number, startMs = 0, faults: LinkFaults = goodLin
 export async function makeStartState(options: {
   changes: Readonly<Record<string, Partial<SyntheticModel>>>;
   modelBytes: number;
-  shards: number;
+  pool: Pool;
 }): Promise<StartState> {
+  const { modelBytes, pool } = options;
   const world = newWorld(1);
   const storage = emptyStorage();
   writeConfig(storage.disk);
   const controller = createMachine(world, { name: "controller", storage });
   const ctx = await startController(world, controller);
-  await addShards(ctx, options.shards);
+  await addShards(ctx, pool);
   const versions = new Map<string, Version>();
   for (const [version, change] of Object.entries({ [firstVersion]: {}, ...options.changes })) {
     const model = { ...healthyModel, name: `model ${version}`, ...change };
-    versions.set(version, await addVersion(ctx, version, model, options.modelBytes));
+    versions.set(version, await addVersion(ctx, version, model, { modelBytes, ...pool }));
   }
   const claim = await createClaim(ctx, { device: deviceName, region: "eu-west", labels: {} });
   const device = createMachine(world, { name: deviceName, storage: emptyStorage() });

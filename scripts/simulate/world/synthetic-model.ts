@@ -15,6 +15,9 @@ export interface SyntheticModel {
   readonly name: string;
   readonly accuracy: number;
   readonly ownErrors: number;
+  /** On this share of the places where devices stand, its accuracy is lower by `weakDrop`. */
+  readonly weakShare: number;
+  readonly weakDrop: number;
   /** Time of one run, in ms. */
   readonly latencyMs: number;
   readonly ramPeakBytes: number;
@@ -28,6 +31,8 @@ export const healthyModel: SyntheticModel = {
   name: "healthy",
   accuracy: 0.95,
   ownErrors: 0.01,
+  weakShare: 0,
+  weakDrop: 0,
   latencyMs: 2,
   ramPeakBytes: 60_000_000,
   crashes: "never",
@@ -36,7 +41,10 @@ export const healthyModel: SyntheticModel = {
 
 const tensor = "x";
 const labels = ["0", "1", "2", "3", "4", "5", "6", "7"];
-const sampleBytes = 4;
+const sampleBytes = 5;
+/** Byte of a sample that says where it was taken. */
+const placeByte = 4;
+const places = 256;
 
 export const syntheticInterface: ModelInterface = {
   inputs: [{ tensor, sample: { dtype: "uint8", shape: [sampleBytes] }, steps: [] }],
@@ -63,10 +71,13 @@ export function decodeSynthetic(file: Uint8Array): SyntheticModel | undefined {
   }
 }
 
-/** Samples with their labels, as a golden shard or a client has them. */
+/** Samples of one place with their labels, as a golden shard or a client has them. */
 export function sampleSet(seed: number, count: number): { data: Uint8Array; labels: number[] } {
   const random = seededRandom(seed);
-  const data = Uint8Array.from({ length: count * sampleBytes }, () => random.nextUint32());
+  const place = random.nextUint32();
+  const data = Uint8Array.from({ length: count * sampleBytes }, (_, at) =>
+    at % sampleBytes === placeByte ? place : random.nextUint32(),
+  );
   return { data, labels: Array.from({ length: count }, (_, at) => labelOf(sampleAt(data, at))) };
 }
 
@@ -96,7 +107,8 @@ const labelOf = (sample: Uint8Array) => (sample[0] ?? 0) % labels.length;
 export function classOf(model: SyntheticModel, sample: Uint8Array): number {
   const own = fraction(sample, numberOf(model.name));
   const difficulty = own < model.ownErrors ? own / model.ownErrors : fraction(sample, 1);
-  const right = difficulty < model.accuracy;
+  const isWeak = (sample[placeByte] ?? 0) < model.weakShare * places;
+  const right = difficulty < model.accuracy - (isWeak ? model.weakDrop : 0);
   return right ? labelOf(sample) : (labelOf(sample) + 1) % labels.length;
 }
 

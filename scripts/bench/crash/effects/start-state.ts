@@ -22,5 +22,5 @@ const modelBytes = 150_000;
 
 export function makeCrashState(): Promise<StartState> {
   const changes = { [goodVersion]: {}, ...badModels, [lateVersion]: lateModel };
-  return makeStartState({ changes, modelBytes, shards: 1 });
+  return makeStartState({ changes, modelBytes, pool: { shards: 1, shardSamples: 200 } });
 }
