@@ -9,7 +9,7 @@ it("looks at a small rollout with each answer", async () => {
   const looks = createLooks({ clock: handClock(), log });
   let seen = 0;
   for (let at = 0; at < 5; at++)
-    await looks.after("r", 1_000, async () => {
+    await looks.after("r", 200, async () => {
       seen++;
     });
   expect(seen).toBe(5);
