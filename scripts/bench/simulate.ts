@@ -1,63 +1,69 @@
 /**
- * Whole fleets in virtual time: every mix of faults with a healthy release, every release with all
- * faults at once. Rows say how fast and how it ended; the bar is that no seed shows a fault.
+ * Whole fleets in virtual time: releases that are healthy, broken or worse where some devices stand, under
+ * every mix of faults. Rows say how each ended and how long that took; bars are what is promised.
  */
-import { type FleetState, makeFleetState } from "../simulate/fleet/fleet-state.ts";
-import { type MixName, mixes, type ReleaseName, releases } from "../simulate/fleet/mixes.ts";
-import { runSeed } from "../simulate/fleet/run-seed.ts";
-import { makeFleetStart } from "../simulate/fleet/start.ts";
-import { atMost, type Benchmark, median, type Row } from "./frame.ts";
+import { type ChildProcess, fork } from "node:child_process";
+import os from "node:os";
+import { fileURLToPath } from "node:url";
+import type { SeedResult } from "../simulate/fleet/run-seed.ts";
+import type { Benchmark } from "./frame.ts";
+import { type Job, largeJobs, minutesMax, otherJobs } from "./simulate/jobs.ts";
+import { barsOf, type Ran, rowsOf } from "./simulate/summary.ts";
 
-const devices = 100;
-const seeds = 5;
+const entry = fileURLToPath(new URL("../simulate/fleet/worker-main.ts", import.meta.url));
+const msPerMinute = 60_000;
 
 export const simulateBenchmark: Benchmark = {
   name: "simulate",
-  summary: `rollouts to ${devices} simulated devices under seeded faults, ${seeds} seeds per mix and release`,
+  summary:
+    "rollouts to 10,000, 1,000 and 100 simulated devices under seeded faults: faults, promises kept, updates per second",
   async run(say) {
-    const fleet = await makeFleetState(await makeFleetStart(devices), devices);
-    const grid = [
-      ...Object.keys(mixes).map((mix) => ({ mix: mix as MixName, release: "healthy" as const })),
-      ...Object.keys(releases)
-        .filter((release) => release !== "healthy")
-        .map((release) => ({ mix: "all" as const, release: release as ReleaseName })),
-    ];
-    const rows: Row[] = [];
-    let failed = 0;
-    for (const cell of grid) {
-      const { row, faults } = await runCell(fleet, cell);
-      rows.push(row);
-      failed += faults.length;
-      for (const fault of faults) say(fault);
-      say(`${cell.mix}, ${cell.release}: ${row["updatesPerSecond"]} device-updates per second`);
-    }
-    return { rows, bars: [atMost("faults found by the checkers", failed, 0)] };
+    const startedMs = performance.now();
+    const minutes = () => (performance.now() - startedMs) / msPerMinute;
+    const large = largeJobs();
+    const others = otherJobs();
+    const ran: Ran[] = [];
+    const decided = () => ran.reduce((sum, { result }) => sum + result.decided, 0);
+    const note = (job: Job, result: SeedResult) => {
+      ran.push({ job, result });
+      for (const fault of result.faults) say(`${fault}; repeat: ${repeat(job)}`);
+      if (ran.length % 50 === 0 || job.devices > 1_000) say(told(ran.length, decided(), minutes()));
+    };
+    const work = async (queue: () => Job | undefined) => {
+      const worker = fork(entry);
+      try {
+        for (let job = queue(); job !== undefined && minutes() < minutesMax; job = queue())
+          note(job, await ask(worker, job));
+      } finally {
+        worker.kill();
+      }
+    };
+    const processes = Math.max(1, os.availableParallelism());
+    await Promise.all(
+      Array.from({ length: processes }, (_, at) =>
+        work(() => (at === 0 ? large.shift() : undefined) ?? others.shift()),
+      ),
+    );
+    say(told(ran.length, decided(), minutes()));
+    return { rows: rowsOf(ran), bars: barsOf(ran, minutes(), minutesMax) };
   },
 };
 
-async function runCell(
-  fleet: FleetState,
-  cell: { mix: MixName; release: ReleaseName },
-): Promise<{ row: Row; faults: string[] }> {
-  const startedMs = performance.now();
-  const results = [];
-  for (let seed = 1; seed <= seeds; seed++)
-    results.push({ seed, ...(await runSeed(fleet, { ...cell, seed })) });
-  const seconds = (performance.now() - startedMs) / 1_000;
-  const decided = results.reduce((sum, result) => sum + result.decided, 0);
-  const minutes = results.map(({ tookMs }) => tookMs / 60_000);
-  const shares = results.map(({ committed }) => committed / devices);
-  const row = {
-    ...cell,
-    ended: [...new Set(results.map(({ status }) => status))].join(", "),
-    decided,
-    committedShareMedian: median(shares),
-    minutesMedian: median(minutes),
-    minutesMax: Math.max(...minutes),
-    updatesPerSecond: Number((decided / seconds).toFixed(1)),
-  };
-  const faults = results.flatMap((result) =>
-    result.faults.map((fault) => `${cell.mix}, ${cell.release}, seed ${result.seed}: ${fault}`),
-  );
-  return { row, faults };
+const told = (seeds: number, decided: number, minutes: number) =>
+  `${seeds} seeds, ${decided} device-updates in ${minutes.toFixed(1)} minutes, ${(decided / minutes / 60).toFixed(1)} per second`;
+
+const repeat = ({ devices, seed, mix, release }: Job) =>
+  `npm run simulate -- --devices ${devices} --seeds ${seed}..${seed} --mix ${mix} --release ${release}`;
+
+function ask(worker: ChildProcess, job: Job): Promise<SeedResult> {
+  return new Promise((resolve, reject) => {
+    const died = (code: number | null) =>
+      reject(new Error(`the process of ${repeat(job)} ended with ${code}`));
+    worker.once("exit", died);
+    worker.once("message", (result) => {
+      worker.off("exit", died);
+      resolve(result as SeedResult);
+    });
+    worker.send(job);
+  });
 }

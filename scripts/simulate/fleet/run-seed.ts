@@ -1,14 +1,14 @@
 /**
- * One seed: a fleet on the first version, one rollout of one release, disturbed as its mix says, to the
- * end and until every device is quiet. Answers what does not hold and what is reported.
+ * One seed: a fleet on the first version, one rollout of one release by the product's defaults, disturbed
+ * as its mix says, to the end and until every device is quiet. Answers what does not hold and what is
+ * reported.
  */
 import type { ControllerContext } from "../../../controller/context.ts";
 import { startRollout } from "../../../controller/rollout/service.ts";
-import { rolloutRow, showRollout } from "../../../controller/rollout/views.ts";
-import { stageSchema } from "../../../shared/api/stages.ts";
+import { rolloutRow } from "../../../controller/rollout/views.ts";
 import { assert } from "../../../shared/assert.ts";
 import { type Random, seededRandom } from "../../../shared/prng.ts";
-import { broken } from "../checks/invariants.ts";
+import { fleetFaults, openAtServer } from "../checks/fleet.ts";
 import { modelName } from "../world/catalogue.ts";
 import { copyStorage, createMachine, type World } from "../world/machine.ts";
 import { startController } from "../world/programs.ts";
@@ -18,22 +18,29 @@ import type { FleetState } from "./fleet-state.ts";
 import { type FaultMix, type MixName, mixes, type ReleaseName, releases } from "./mixes.ts";
 import { type SimDevice, superviseDevice } from "./supervise.ts";
 
+export interface SeedOrder {
+  readonly seed: number;
+  readonly mix: MixName;
+  readonly release: ReleaseName;
+}
+
 export interface SeedResult {
+  /** `completed` is the whole fleet; anything else ended or waits before it. */
   readonly status: string;
   readonly reason: string | null;
-  /** Devices that came to an outcome of this rollout, and those that committed it. */
+  /** Attempts that came to an outcome: of the rollout, its controls and its way back. */
   readonly decided: number;
+  /** Devices that committed the release, if only for a while. */
   readonly committed: number;
+  readonly devices: number;
   /** From the start of the rollout to its end, in virtual ms. */
   readonly tookMs: number;
+  /** From the first commit to the stop, in virtual ms; null when nothing was committed or stopped. */
+  readonly stopMs: number | null;
   /** What does not hold; empty when the seed was survived. */
   readonly faults: readonly string[];
 }
 
-const stages = stageSchema.array().parse([
-  { name: "canary", select: { by: "percent", percent: 10 } },
-  { name: "fleet", select: { by: "all" } },
-]);
 /** Faults begin within this time: about as long as an undisturbed rollout takes. */
 const disturbedMs = 20_000;
 const spellMsMax = 600_000;
@@ -42,25 +49,20 @@ const quietMs = 60_000;
 const quietRoundsMax = 120;
 const cutModes = ["dropped", "names-kept", "torn", "kept"] as const;
 
-export async function runSeed(
-  fleet: FleetState,
-  order: { seed: number; mix: MixName; release: ReleaseName },
-): Promise<SeedResult> {
+export async function runSeed(fleet: FleetState, order: SeedOrder): Promise<SeedResult> {
   const mix = mixes[order.mix];
   const world = newWorld(order.seed, fleet.start.atMs, mix.links);
   const { time } = world;
   const random = seededRandom(order.seed);
-  const server = createMachine(world, {
-    name: "controller",
-    storage: copyStorage(fleet.controller),
-  });
+  const storage = copyStorage(fleet.controller);
+  const server = createMachine(world, { name: "controller", storage });
   let ctx = await startController(world, server);
-  const devices = [...fleet.devices].map(([name, storage]) =>
-    superviseDevice(world, { name, storage: copyStorage(storage), random }),
+  const devices = [...fleet.devices].map(([name, stored]) =>
+    superviseDevice(world, { name, storage: copyStorage(stored), random }),
   );
   const { id } = await during(
     time,
-    startRollout(ctx, { model: modelName, version: order.release, stages }),
+    startRollout(ctx, { model: modelName, version: order.release, seed: String(order.seed) }),
   );
   const startedMs = time.nowMs();
   disturb(world, devices, mix, random);
@@ -69,26 +71,40 @@ export async function runSeed(
     server.cut("kept");
     ctx = await startController(world, server);
   }
-  const ended = await time.run(
-    rolloutMsMax,
-    async () => (await rolloutRow(ctx.db, id)).status !== "running",
-  );
-  const tookMs = time.nowMs() - startedMs;
-  await quiet(world, devices);
-  const { status, reason, attempts } = await showRollout(ctx, id);
-  const faults = await faultsOf(ctx, { fleet, status, devices, attempts });
+  const isOver = async () => (await rolloutRow(ctx.db, id)).status !== "running";
+  const ended = await time.run(rolloutMsMax, isOver);
+  const endedMs = time.nowMs();
+  await quiet(world, ctx, devices);
+  const report = await reportOf(ctx, id, ctx.clock.wallMs() - (time.nowMs() - endedMs));
+  const faults = await fleetFaults(ctx, { versions: [...fleet.start.versions.values()], devices });
   if (!ended) faults.push("the rollout did not end");
-  const left = attempts.filter(({ stage }) => stage > 0).length;
-  if (releases[order.release].broken && left > 0) {
-    faults.push(`${left} devices beyond the canary were offered ${order.release}`);
+  if (releases[order.release].broken && report.left > 0) {
+    faults.push(`${report.left} devices beyond the canary were offered ${order.release}`);
   }
+  for (const { machine } of [...devices, { machine: server }]) machine.dispose();
+  return { ...report, devices: devices.length, tookMs: endedMs - startedMs, faults };
+}
+
+async function reportOf(ctx: ControllerContext, id: string, endedWallMs: number) {
+  const { status, reason } = await rolloutRow(ctx.db, id);
+  const rows = await ctx.db
+    .selectFrom("attempts")
+    .select(["rollout", "stage", "arm", "outcome", "decidedAtMs", "version"])
+    .where("releaseCounter", ">", 1)
+    .execute();
+  const own = rows.filter(({ rollout, arm }) => rollout === id && arm !== "control");
+  const commits = own.filter(({ outcome }) => outcome === "committed");
+  const firstMs = commits.reduce(
+    (least, row) => Math.min(least, row.decidedAtMs ?? least),
+    Infinity,
+  );
   return {
     status,
     reason,
-    decided: attempts.filter(({ outcome }) => outcome !== null).length,
-    committed: attempts.filter(({ outcome }) => outcome === "committed").length,
-    tookMs,
-    faults,
+    decided: rows.filter(({ outcome }) => outcome !== null).length,
+    committed: commits.length,
+    left: own.filter(({ stage }) => stage > 0).length,
+    stopMs: status === "stopped" && commits.length > 0 ? endedWallMs - firstMs : null,
   };
 }
 
@@ -113,40 +129,14 @@ function disturb(
   for (let drop = 0; drop < mix.brokerDrops; drop++) sometime(network.dropAll);
 }
 
-async function quiet({ time }: World, devices: readonly SimDevice[]): Promise<void> {
+/** A way back may still be under way when the rollout has stopped. */
+async function quiet(
+  { time }: World,
+  ctx: ControllerContext,
+  devices: readonly SimDevice[],
+): Promise<void> {
   for (let round = 0; round < quietRoundsMax; round++) {
     await time.run(quietMs);
-    if (devices.every((device) => device.isIdle())) break;
+    if (devices.every((device) => device.isIdle()) && (await openAtServer(ctx)) === 0) break;
   }
-}
-
-async function faultsOf(
-  ctx: ControllerContext,
-  run: {
-    fleet: FleetState;
-    status: string;
-    devices: readonly SimDevice[];
-    attempts: readonly { id: string; device: string; outcome: string | null; status: string }[];
-  },
-): Promise<string[]> {
-  const faults: string[] = [];
-  for (const { machine, atBoots, look } of run.devices) {
-    const attempt = run.attempts.find(({ device }) => device === machine.name);
-    const atEnd = look();
-    // A stop may take an offer back before the device ever heard of it.
-    const takenBack = attempt?.outcome === null && run.status !== "completed";
-    const heard = takenBack && !atEnd.attempts.includes(attempt.id) ? undefined : attempt?.id;
-    const found = await broken({
-      ctx,
-      device: machine.name,
-      attempt: heard,
-      versions: [...run.fleet.start.versions.values()],
-      atBoots,
-      atEnd,
-      asked: undefined,
-      endings: [],
-    });
-    for (const { invariant, what } of found) faults.push(`${machine.name}: ${invariant}: ${what}`);
-  }
-  return faults;
 }

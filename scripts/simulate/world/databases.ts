@@ -17,6 +17,8 @@ export interface Databases {
   images(): Images;
   /** The connection that the program uses now, to read what it committed without a copy. */
   live(path: string): Database.Database | undefined;
+  /** Frees the memory of what is open; nothing may use it afterwards. */
+  dispose(): void;
 }
 
 const nameChars = 60;
@@ -44,6 +46,10 @@ export function simDatabases(stored: Images, power: Power): Databases {
       return now;
     },
     live: (path) => open.get(path),
+    dispose() {
+      for (const database of open.values()) database.close();
+      open.clear();
+    },
   };
 }
 

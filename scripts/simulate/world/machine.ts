@@ -55,6 +55,8 @@ export interface Machine {
   /** Cuts the power of the current run. */
   cut(mode?: CutMode): void;
   isOn(): boolean;
+  /** The end of the world: frees the memory of its databases. */
+  dispose(): void;
 }
 
 const allDone: MachinePlan = () => "done";
@@ -86,6 +88,7 @@ export function createMachine(
     storage: () =>
       current?.power.isOn() ? { ...storage, images: current.databases.images() } : storage,
     disk: () => storage.disk,
+    dispose: () => current?.databases.dispose(),
     readDatabase(path, look) {
       const live = current?.power.isOn() ? current.databases.live(path) : undefined;
       if (live !== undefined) return look(live);
