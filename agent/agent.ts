@@ -125,6 +125,7 @@ async function identify(
     emulated: profile.emulated,
     fingerprint,
     agentVersion,
+    heardTime: { last: undefined },
   };
 }
 
@@ -150,7 +151,7 @@ async function assemble(parts: {
     context,
     handlers: {
       desired(desired, envelope) {
-        hearTime(context.store, envelope);
+        hearTime(context, envelope);
         telemetry.setWindow(desired.telemetry.windowMs);
         updater?.setDesired(desired, envelope.boot);
         reports.note();

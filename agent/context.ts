@@ -11,6 +11,7 @@ import type { OpenSqlite } from "../shared/ports/sqlite.ts";
 import type { Identity } from "./identity.ts";
 import type { ReadPower } from "./probe/power.ts";
 import type { AgentStore } from "./state/store.ts";
+import type { HeardTime } from "./time.ts";
 
 export interface AgentPorts {
   readonly clock: Clock;
@@ -34,4 +35,6 @@ export interface AgentContext extends AgentPorts {
   readonly emulated: boolean;
   readonly fingerprint: string;
   readonly agentVersion: string;
+  /** Of this run of the program: agent/time.ts alone reads and writes it. */
+  readonly heardTime: HeardTime;
 }

@@ -159,10 +159,10 @@ type Encoded = { readonly bytes: Uint8Array; readonly sequence: number };
 
 /** Encodes with the next sequence number of this boot. */
 function envelopeWriter(context: AgentContext): (name: MessageName, payload: unknown) => Encoded {
-  const { store, identity, clock, boot } = context;
+  const { identity, clock, boot } = context;
   let next = 0;
   return (name, payload) => {
-    const now = believedNow(store, clock);
+    const now = believedNow(context);
     const sequence = next++;
     const envelope = {
       tenant: identity.tenant,

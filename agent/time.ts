@@ -1,6 +1,7 @@
 /**
  * What time a device believes: its clock, but never earlier than what it has already seen. A clock
- * below that floor is not trusted, yet everything keeps working.
+ * below that floor is not trusted, yet everything keeps working: by the controller's time, as long as this
+ * run of the program has heard it, and from the floor otherwise.
  */
 import type { Clock } from "../shared/ports/clock.ts";
 import type { Envelope } from "../shared/protocol/message.ts";
@@ -8,6 +9,17 @@ import type { AgentStore } from "./state/store.ts";
 import { buildTimeMs } from "./version.ts";
 
 const floorKey = "timeFloorMs";
+
+/** What a peer with a trusted clock said last, and when that was by the clock that cannot jump. */
+export interface HeardTime {
+  last: { readonly wallMs: number; readonly monotonicMs: number } | undefined;
+}
+
+interface TimeParts {
+  readonly store: AgentStore;
+  readonly clock: Clock;
+  readonly heardTime: HeardTime;
+}
 
 export function timeFloorMs(store: AgentStore): number {
   return Math.max(buildTimeMs, Number(store.setting(floorKey) ?? "0"));
@@ -17,10 +29,11 @@ export function timeFloorMs(store: AgentStore): number {
 const peerStepMs = 60_000;
 
 /** The controller's own time, as its messages carry it; it is as trusted as what it signs. */
-export function hearTime(store: AgentStore, envelope: Envelope): void {
+export function hearTime({ store, clock, heardTime }: TimeParts, envelope: Envelope): void {
   const { wallMs, clockTrusted } = envelope;
-  if (wallMs === null || !clockTrusted || wallMs < timeFloorMs(store) + peerStepMs) return;
-  raiseTimeFloor(store, wallMs);
+  if (wallMs === null || !clockTrusted) return;
+  heardTime.last = { wallMs, monotonicMs: clock.monotonicMs() };
+  if (wallMs >= timeFloorMs(store) + peerStepMs) raiseTimeFloor(store, wallMs);
 }
 
 /** Signed metadata and trusted peers raise the floor; it never falls. */
@@ -28,8 +41,19 @@ export function raiseTimeFloor(store: AgentStore, seenMs: number): void {
   if (seenMs > timeFloorMs(store)) store.setSetting(floorKey, String(seenMs));
 }
 
-export function believedNow(store: AgentStore, clock: Clock): { ms: number; trusted: boolean } {
+export interface BelievedTime {
+  readonly ms: number;
+  /** The device's own clock is right as far as anybody knows. */
+  readonly trusted: boolean;
+  /** The time is known: by its own clock, or as the controller told it. */
+  readonly known: boolean;
+}
+
+export function believedNow({ store, clock, heardTime: { last } }: TimeParts): BelievedTime {
   const floor = timeFloorMs(store);
   const wall = clock.wallMs();
-  return { ms: Math.max(wall, floor), trusted: wall >= floor };
+  if (wall >= floor) return { ms: wall, trusted: true, known: true };
+  if (last === undefined) return { ms: floor, trusted: false, known: false };
+  const toldMs = last.wallMs + clock.monotonicMs() - last.monotonicMs;
+  return { ms: Math.max(floor, toldMs), trusted: false, known: true };
 }

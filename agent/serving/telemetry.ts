@@ -97,7 +97,7 @@ function emptyWindow(context: AgentContext, model: string, bundleSha256: string)
     model,
     bundleSha256,
     region: context.identity.region,
-    startedAtMs: believedNow(context.store, context.clock).ms,
+    startedAtMs: believedNow(context).ms,
     durationMs: 0,
     ok: 0,
     errors: 0,

@@ -233,6 +233,10 @@ function attempts(sqlite: Sqlite) {
         )
         .run(row.id, row.model, row.manifestJson, row.state);
     },
+    /** Another document of the same manifest, valid for longer. */
+    renewAttempt(id: string, manifestJson: string): void {
+      sqlite.prepare("update attempts set manifestJson = ? where id = ?").run(manifestJson, id);
+    },
     saveAttempt(row: Pick<AttemptRow, "id" | "state" | "resumes" | "steps" | "gates">): void {
       sqlite
         .prepare(

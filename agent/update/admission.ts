@@ -43,15 +43,17 @@ export function admit(
     throw foreign(`needs the execution provider ${provider}, which is not here`);
   }
   raiseTimeFloor(context.store, manifest.issuedAtMs);
-  const now = believedNow(context.store, context.clock).ms;
-  if (now > manifest.expiresAtMs) {
-    throw new FleetError(
-      "manifest-expired",
-      `manifest expired at ${new Date(manifest.expiresAtMs).toISOString()}`,
-    );
-  }
+  const late = expired(context, manifest);
+  if (late !== undefined) throw late;
   if (manifest.purpose === "release") refuseOlder(context, manifest);
   return manifest;
+}
+
+/** Undefined while the manifest is valid by the time that the device believes. */
+export function expired(context: AgentContext, { expiresAtMs }: Manifest): FleetError | undefined {
+  if (believedNow(context).ms <= expiresAtMs) return undefined;
+  const at = new Date(expiresAtMs).toISOString();
+  return new FleetError("manifest-expired", `manifest expired at ${at}`);
 }
 
 function refuseOlder(context: AgentContext, manifest: Manifest): void {

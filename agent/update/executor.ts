@@ -17,6 +17,7 @@ import { readProof } from "../trial/proof.ts";
 import { runTrial } from "../trial/trial.ts";
 import type { TrialVerdict } from "../trial/verdict.ts";
 import { worldError } from "../world-error.ts";
+import { expired } from "./admission.ts";
 import { controlledSlot } from "./control.ts";
 import { fetchAll, fetchProofs } from "./fetch.ts";
 import type { Holds } from "./holds.ts";
@@ -176,7 +177,11 @@ async function perform(parts: UpdateParts, run: Run, next: Step): Promise<Update
       return "verified";
     case "await-permission": {
       const waiting = await parts.waitingRoom.judge(run.row.id, manifest.install);
-      return waiting ?? (isControl ? "controlled" : "permitted");
+      if (waiting !== undefined) return waiting;
+      const late = expired(context, manifest);
+      if (late === undefined) return isControl ? "controlled" : "permitted";
+      run.ending = { code: late.code, why: late.message };
+      return "refused";
     }
     case "install":
       parts.soaks.end(manifest.model, "another update is installed into its spare slot");

@@ -2,7 +2,7 @@
  * Whether a verified update may be installed now, purely: no hold, an open window, enough power.
  *
  * Invariant: nothing waits for ever on a clock that nobody can read. Where the local time is not known
- * (a clock below what the device has seen, a zone without rules) the window counts as closed, and as
+ * (a clock below what the device has seen and no word of the controller, a zone without rules) the window counts as closed, and as
  * open after `patienceMs` of waiting by the clock that cannot jump.
  */
 import type { InstallPolicy } from "../../shared/artifact/install-policy.ts";
@@ -24,7 +24,7 @@ export interface Circumstances {
   /** Reason of the hold that applies. */
   readonly held: string | undefined;
   /** What agent/time.ts believes. */
-  readonly now: { readonly ms: number; readonly trusted: boolean };
+  readonly now: { readonly ms: number; readonly known: boolean };
   /** How long this update has waited, by the monotonic clock, over restarts. */
   readonly waitedMs: number;
   readonly power: Power;
@@ -48,9 +48,9 @@ function closed(
   if (windows.length === 0) return undefined;
   const clock = localClock(timeZone);
   const believed = new Date(now.ms).toISOString();
-  if (!now.trusted || clock === undefined) {
+  if (!now.known || clock === undefined) {
     if (waitedMs >= patienceMs) return undefined;
-    const unknown = now.trusted
+    const unknown = now.known
       ? `the time zone ${timeZone} is not known here (${believed})`
       : `the clock is behind and not trusted; ${believed} or later is believed`;
     const days = patienceMs / 86_400_000;

@@ -2,11 +2,15 @@
  * Turns one entry of the wanted state into an attempt: accepts it, refuses it with its code, or sends
  * the outcome that it had already.
  */
+import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
+import { sha256Hex } from "../../shared/artifact/hash.ts";
+import { verifyManifest } from "../../shared/artifact/manifest.ts";
 import type { Signed } from "../../shared/artifact/signature.ts";
 import { type FleetError, isFleetError } from "../../shared/errors.ts";
 import { decodeMessage } from "../../shared/protocol/message.ts";
 import { messages } from "../../shared/protocol/registry.ts";
 import type { AgentContext } from "../context.ts";
+import type { AttemptRow } from "../state/store.ts";
 import { admit } from "./admission.ts";
 import type { UpdateParts } from "./executor.ts";
 import { step } from "./machine.ts";
@@ -26,8 +30,8 @@ export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Tar
   const { model, attempt, document } = wanted;
   const known = store.attempt(attempt);
   if (known !== undefined) {
-    if (known.outcome !== null && !isOnItsWay(store, attempt))
-      messenger.enqueue("attempt-outcome", known.outcome);
+    if (known.outcome === null) renew(parts, known, document);
+    else if (!isOnItsWay(store, attempt)) messenger.enqueue("attempt-outcome", known.outcome);
     return;
   }
   const add = () => {
@@ -53,6 +57,34 @@ export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Tar
       add();
       refuse(parts, wanted, error);
     });
+  }
+}
+
+/**
+ * An open attempt that waits takes a manifest that is the same but for its dates: the controller signs
+ * it again before the first one expires.
+ */
+function renew(
+  { context: { store, identity } }: UpdateParts,
+  known: AttemptRow,
+  document: Signed,
+): void {
+  const manifestJson = JSON.stringify(document);
+  if (manifestJson === known.manifestJson) return;
+  try {
+    const [before, after] = [JSON.parse(known.manifestJson), document].map((each) =>
+      verifyManifest(each, identity.signingKeys),
+    );
+    if (before === undefined || after === undefined) return;
+    if (after.expiresAtMs <= before.expiresAtMs) return;
+    const { issuedAtMs, expiresAtMs } = before;
+    const hashes = [before, { ...after, issuedAtMs, expiresAtMs }].map((each) =>
+      sha256Hex(canonicalJson(each)),
+    );
+    if (hashes[0] === hashes[1]) store.renewAttempt(known.id, manifestJson);
+  } catch (error) {
+    // What was accepted stands.
+    if (!isFleetError(error)) throw error;
   }
 }
 

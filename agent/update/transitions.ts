@@ -93,6 +93,8 @@ export const transitions: readonly Transition[] = [
   row("downloading", "broken", "failed", "leave"),
   row("verifying", "broken", "failed", "leave"),
   row("waiting", "broken", "failed", "leave"),
+  // It waited longer than its manifest is valid.
+  row("waiting", "refused", "refused", "leave"),
   row("installing", "broken", "failed", "discard"),
   // A fault of our own parts in a trial says nothing about the model, yet the old one stays.
   row("trialing", "broken", "rolled-back", "discard"),

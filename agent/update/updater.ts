@@ -141,8 +141,8 @@ function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): 
 }
 
 /** In a minute, or earlier when a window opens. */
-function nextLookMs({ store, clock }: UpdateParts["context"], { parked }: State): number {
-  const nowMs = believedNow(store, clock).ms;
+function nextLookMs(context: UpdateParts["context"], { parked }: State): number {
+  const nowMs = believedNow(context).ms;
   const waits = [...parked.values()].map(({ waiting }) => (waiting.untilMs ?? Infinity) - nowMs);
   return Math.max(lookEarliestMs, Math.min(lookEveryMs, ...waits));
 }

@@ -30,7 +30,7 @@ export function createWaitingRoom(context: AgentContext, holds: Holds): WaitingR
       guests.set(attempt, guest);
       const waitedMs = guest.beforeMs + clock.monotonicMs() - guest.sinceMs;
       if (waitedMs >= storedMs + storeEveryMs) store.saveWaitedMs(attempt, waitedMs);
-      const now = believedNow(store, clock);
+      const now = believedNow(context);
       const power = await context.readPower();
       const waiting = mustWait(install, { held: holds.reason(), now, waitedMs, power });
       if (waiting === undefined) guests.delete(attempt);

@@ -48,6 +48,7 @@ export function agentFolder(): AgentFolder {
         emulated: true,
         fingerprint: "f",
         agentVersion: "0.1.0",
+        heardTime: { last: undefined },
         ...change,
       };
     },

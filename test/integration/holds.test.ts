@@ -2,11 +2,12 @@
  * The kill switch and install windows with real programs' parts: a controller, its broker and agents with
  * real slots and runners.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
 import { openAgentStore } from "../../agent/state/store.ts";
 import { runCli } from "../../controller/cli/program.ts";
 import type { RunningController } from "../../controller/controller.ts";
+import { publishDesired, raiseDesiredRevision } from "../../controller/fleet/desired.ts";
 import { listDevices } from "../../controller/fleet/devices.ts";
 import { changeHold, listHolds } from "../../controller/fleet/holds.ts";
 import { program } from "../../scripts/fleet/programs.ts";
@@ -16,7 +17,7 @@ import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
 import { signHold } from "../../shared/artifact/hold.ts";
 import { installAlways, weekdays } from "../../shared/artifact/install-policy.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
-import { generateKeyPair } from "../../shared/artifact/signature.ts";
+import { generateKeyPair, signDocument } from "../../shared/artifact/signature.ts";
 import type { Clock } from "../../shared/ports/clock.ts";
 import type { Log } from "../../shared/ports/log.ts";
 import type { Processes } from "../../shared/ports/processes.ts";
@@ -108,10 +109,16 @@ const set = (reason: string, scope: typeof everywhere | typeof europe = everywhe
 const release = (scope: typeof everywhere | typeof europe = everywhere) =>
   changeHold(controller.ctx, { scope, held: false, reason: "over" });
 
-async function offerNext(attempt: string, install: Manifest["install"] = installAlways) {
+async function offerNext(attempt: string, change: Partial<Manifest> = {}) {
   const target = { device, bundleSha256: bundle, releaseCounter: ++releaseCounter };
-  const manifest = await changedManifest(controller.ctx, target, { install });
-  return { decided: offer(controller, { attempt, device, model, manifest }) };
+  const manifest = await changedManifest(controller.ctx, target, {
+    install: installAlways,
+    ...change,
+  });
+  return {
+    manifest,
+    decided: offer(controller, { attempt, device, model, manifest }),
+  };
 }
 
 const reportedUpdate = async (id = device) =>
@@ -300,7 +307,9 @@ describe("an install window", () => {
     const clockAt = (more: number) => `${String((hour + more) % 24).padStart(2, "0")}:00`;
     const window = { days: [...weekdays], from: clockAt(3), to: clockAt(6) };
     looksOften = true;
-    const { decided } = await offerNext("window", { ...installAlways, windows: [window] });
+    const { decided } = await offerNext("window", {
+      install: { ...installAlways, windows: [window] },
+    });
     const update = await waitsFor("window", "window");
     expect(update).toMatchObject({ state: "waiting" });
     expect(update.waiting?.untilMs).toBeGreaterThan(systemClock().wallMs());
@@ -308,5 +317,55 @@ describe("an install window", () => {
     aheadMs = (update.waiting?.untilMs ?? 0) - systemClock().wallMs() + 60_000;
     expect(await decided).toMatchObject({ outcome: "committed" });
     aheadMs = 0;
+  });
+  /** An order that waits for three hours and is valid for one. */
+  const offerShort = async (attempt: string) => {
+    const nowMs = systemClock().wallMs();
+    const clockAt = (more: number) =>
+      `${String((new Date(nowMs).getUTCHours() + more) % 24).padStart(2, "0")}:00`;
+    const window = { days: [...weekdays], from: clockAt(3), to: clockAt(6) };
+    looksOften = true;
+    const offered = await offerNext(attempt, {
+      install: { ...installAlways, windows: [window] },
+      expiresAtMs: nowMs + 3_600_000,
+    });
+    const { waiting } = await waitsFor(attempt, "window");
+    const opens = () => {
+      // A runner's limit is as long as a look.
+      looksOften = false;
+      aheadMs = (waiting?.untilMs ?? 0) - nowMs + 60_000;
+    };
+    return { ...offered, opens };
+  };
+  afterEach(() => {
+    aheadMs = 0;
+    looksOften = false;
+  });
+  it("that opens too late refuses an order that has expired", async () => {
+    const { decided, opens } = await offerShort("late");
+    opens();
+    expect(await decided).toMatchObject({ outcome: "refused", code: "manifest-expired" });
+  });
+  it("installs an order that was signed again while it waited", async () => {
+    const { ctx } = controller;
+    const { decided, manifest, opens } = await offerShort("renewed");
+    const expiresAtMs = systemClock().wallMs() + 86_400_000;
+    const again = signDocument({ ...manifest.signed, expiresAtMs }, ctx.signingKey);
+    await ctx.db.transaction().execute(async (trx) => {
+      const manifestJson = JSON.stringify(again);
+      await trx.updateTable("attempts").set({ manifestJson }).where("id", "=", "renewed").execute();
+      await raiseDesiredRevision(trx, [device]);
+    });
+    await publishDesired(ctx, [device]);
+    await until("the device to have the order", async () => {
+      const { desiredRevision, reportedJson } = await ctx.db
+        .selectFrom("devices")
+        .select(["desiredRevision", "reportedJson"])
+        .where("id", "=", device)
+        .executeTakeFirstOrThrow();
+      return JSON.parse(reportedJson ?? "{}").desiredRevision === desiredRevision || undefined;
+    });
+    opens();
+    expect(await decided).toMatchObject({ outcome: "committed" });
   });
 });

@@ -100,13 +100,35 @@ describe("the store", () => {
 });
 
 describe("time", () => {
+  const said = (wallMs: number, clockTrusted = true) => {
+    return { ...sampleEnvelope, v: 1, wallMs, clockTrusted };
+  };
   it("never falls below what the controller said, and is then not trusted", () => {
-    const flat = { ...home.open().clock, wallMs: () => 0 };
-    const { store } = home.open();
+    const context = home.open();
+    const flat = { ...context, clock: { ...context.clock, wallMs: () => 0 } };
+    const { store } = context;
     const later = timeFloorMs(store) + 3_600_000;
-    hearTime(store, { ...sampleEnvelope, v: 1, wallMs: later });
-    expect(believedNow(store, flat)).toEqual({ ms: later, trusted: false });
-    hearTime(store, { ...sampleEnvelope, v: 1, wallMs: later + 7_200_000, clockTrusted: false });
+    hearTime(flat, said(later));
+    expect(believedNow(flat)).toMatchObject({ trusted: false });
+    expect(believedNow(flat).ms).toBeGreaterThanOrEqual(later);
+    hearTime(flat, said(later + 7_200_000, false));
     expect(timeFloorMs(store)).toBe(later);
+    // Another run of the program knows the floor alone.
+    const after = home.open({ clock: flat.clock });
+    expect(believedNow(after)).toEqual({ ms: later, trusted: false, known: false });
+  });
+  it("goes on from what the controller said, by the clock that cannot jump", () => {
+    let monotonicMs = 500;
+    const context = home.open();
+    const clock = { ...context.clock, wallMs: () => 0, monotonicMs: () => monotonicMs };
+    const flat = { ...context, clock };
+    expect(believedNow(flat).known).toBe(false);
+    const toldMs = timeFloorMs(context.store) + 90_000;
+    hearTime(flat, said(toldMs));
+    monotonicMs += 86_400_000;
+    expect(believedNow(flat)).toEqual({ ms: toldMs + 86_400_000, trusted: false, known: true });
+    // Its own clock, once it is past what was seen, counts again.
+    const right = { ...flat, clock: { ...clock, wallMs: () => toldMs + 5 } };
+    expect(believedNow(right)).toEqual({ ms: toldMs + 5, trusted: true, known: true });
   });
 });

@@ -12,12 +12,12 @@ import {
 const mains: Power = { source: "mains", fraction: null };
 const given = (change: Partial<Circumstances> = {}): Circumstances => ({
   held: undefined,
-  now: { ms: Date.UTC(2026, 10, 24, 12), trusted: true },
+  now: { ms: Date.UTC(2026, 10, 24, 12), known: true },
   waitedMs: 0,
   power: mains,
   ...change,
 });
-const at = (iso: string, trusted = true) => given({ now: { ms: Date.parse(iso), trusted } });
+const at = (iso: string, known = true) => given({ now: { ms: Date.parse(iso), known } });
 const inZone = (timeZone: string, ...windows: InstallWindow[]): InstallPolicy => ({
   timeZone,
   windows,
@@ -118,7 +118,7 @@ describe("a clock that is not trusted", () => {
     expect(waiting?.why).toContain("2026-11-24T02:00:00.000Z");
   });
   it("keeps nobody waiting longer than a week by the monotonic clock", () => {
-    const now = { ms: 0, trusted: false };
+    const now = { ms: 0, known: false };
     expect(mustWait(paris, given({ now, waitedMs: patienceMs - 1 }))).toBeDefined();
     expect(mustWait(paris, given({ now, waitedMs: patienceMs }))).toBeUndefined();
   });
