@@ -71,7 +71,8 @@ export function stagesFor(
   const canary = { name: "canary", select: { by: "per-class", count: 1 }, soakMs };
   const paired = [
     { name: "early", select: { by: "percent", percent: 5 }, soakMs },
-    { name: "wide", select: { by: "percent", percent: 20 }, soakMs },
+    // Half of them are controls, so a quarter of the fleet runs the release before the proof.
+    { name: "wide", select: { by: "percent", percent: 44 }, soakMs },
   ];
   const fleet = { name: "fleet", select: { by: "all" } };
   const stages = judge === "device-gates" ? [canary, fleet] : [canary, ...paired, fleet];

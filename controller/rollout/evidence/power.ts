@@ -75,7 +75,9 @@ export function powerOf(
   rules: EvidenceRules,
   { devices, pairsMax }: { devices: number; pairsMax: number },
 ): Power {
-  const pairsPossible = Math.floor(Math.min(devices / 2, pairsMax));
+  // Half of a pair runs the release, and only so many may run it before the proof.
+  const most = Math.min(rules.expansionShareMax, 0.5);
+  const pairsPossible = Math.floor(Math.min(devices * most, pairsMax));
   const pairsNeeded = Math.max(...rules.signals.map((signal) => pairsToPromote(rules, signal)));
   const devicesNeeded = devicesToPromote(rules);
   const [signal] = rules.signals;

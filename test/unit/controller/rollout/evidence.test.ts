@@ -246,10 +246,10 @@ describe("a verdict", () => {
 
 describe("what a fleet can prove", () => {
   it("is said before the start", () => {
-    const small = powerOf(rules, { devices: 60, pairsMax: 30 });
+    const small = powerOf(rules, { devices: 120, pairsMax: 60 });
     expect(small).toMatchObject({ canPromote: false, pairsPossible: 30 });
     expect(small.why).toContain("cannot prove");
-    const large = powerOf(rules, { devices: 1_000, pairsMax: 500 });
+    const large = powerOf(rules, { devices: 1_400, pairsMax: 700 });
     expect(large).toMatchObject({ canPromote: true, dropSeen: 0.01 });
     expect(large.why).toContain("10 in 10,000");
     expect(powerOf(rules, { devices: 4, pairsMax: 2 }).dropSeen).toBeNull();
