@@ -2,6 +2,8 @@
  * Looks at rollouts and takes every step that their attempts and the time allow. What decides is pure:
  * the stage's counts, the ledger's evidence, and the machine.
  */
+
+import type { RolloutStatus } from "../../shared/api/routes/rollouts.ts";
 import { assert } from "../../shared/assert.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishDesired, renewManifests } from "../fleet/desired.ts";
@@ -18,12 +20,7 @@ import { offerPending } from "./offers.ts";
 import { proofOf, proofVerdict } from "./proof.ts";
 import { settleSoaks } from "./soaks.ts";
 import { type StageVerdict, stageVerdict } from "./stage-verdict.ts";
-import {
-  liveStatuses,
-  offeringStatuses,
-  type RolloutEvent,
-  type RolloutStatus,
-} from "./transitions.ts";
+import { liveStatuses, offeringStatuses, type RolloutEvent } from "./transitions.ts";
 import { rolloutRow, stateOf } from "./views.ts";
 
 /** Looks at the current stage and takes every step that its attempts allow. */

@@ -3,6 +3,7 @@
  * as rows of one transaction. Answers always name the devices that have to be told afterwards.
  */
 import type { z } from "zod";
+import type { RolloutStatus } from "../../shared/api/routes/rollouts.ts";
 import type { stageSchema } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
@@ -13,7 +14,7 @@ import { drawReleaseCounter } from "./counter.ts";
 import { type OnHarm, type RolloutState, step } from "./machine.ts";
 import { selectStage } from "./members.ts";
 import { offerPending, withdrawOpen } from "./offers.ts";
-import type { RolloutEvent, RolloutStatus } from "./transitions.ts";
+import type { RolloutEvent } from "./transitions.ts";
 import { stateOf } from "./views.ts";
 
 const idBytes = 5;

@@ -1,13 +1,9 @@
 /** One step of a rollout, purely: (state, event) → (state, effects). */
 import { z } from "zod";
+import type { RolloutStatus } from "../../shared/api/routes/rollouts.ts";
 import { stageSchema } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
-import {
-  type RolloutEffect,
-  type RolloutEvent,
-  type RolloutStatus,
-  transitions,
-} from "./transitions.ts";
+import { type RolloutEffect, type RolloutEvent, transitions } from "./transitions.ts";
 
 /** What was found about a stage, when, and why; a stage that is found inconclusive has several. */
 const stageRecordSchema = z.object({

@@ -3,18 +3,7 @@
  * never changed. Effects are rows in the same transaction, performed after it.
  */
 
-export const rolloutStatuses = [
-  "awaiting-approval",
-  "running",
-  "paused",
-  "awaiting-promotion",
-  "stopped",
-  "completed",
-  "aborted",
-  "superseded",
-  "rolled-back",
-] as const;
-export type RolloutStatus = (typeof rolloutStatuses)[number];
+import type { RolloutStatus } from "../../shared/api/routes/rollouts.ts";
 
 export type RolloutEvent =
   | "approved"

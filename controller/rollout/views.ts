@@ -1,5 +1,6 @@
 /** Rollouts and attempts as the API shows them. */
 import { z } from "zod";
+import type { RolloutStatus } from "../../shared/api/routes/rollouts.ts";
 import type { Stage } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
@@ -8,7 +9,6 @@ import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
 import { countStages, type StageTally } from "./counting.ts";
 import { type OnHarm, type RolloutState, rolloutStateSchema } from "./machine.ts";
 import { type ProofCount, proofOf } from "./proof.ts";
-import type { RolloutStatus } from "./transitions.ts";
 
 export interface StageView {
   readonly name: string;

@@ -67,6 +67,20 @@ const stageViewSchema = z
   })
   .meta({ id: "StageView" });
 
+/** Stored in databases and known to clients: never renamed. */
+export const rolloutStatuses = [
+  "awaiting-approval",
+  "running",
+  "paused",
+  "awaiting-promotion",
+  "stopped",
+  "completed",
+  "aborted",
+  "superseded",
+  "rolled-back",
+] as const;
+export type RolloutStatus = (typeof rolloutStatuses)[number];
+
 export const rolloutSchema = z
   .object({
     id: z.string(),
@@ -76,17 +90,7 @@ export const rolloutSchema = z
     restores: z.string().nullable(),
     model: z.string(),
     version: z.string(),
-    status: z.enum([
-      "awaiting-approval",
-      "running",
-      "paused",
-      "awaiting-promotion",
-      "stopped",
-      "completed",
-      "aborted",
-      "superseded",
-      "rolled-back",
-    ]),
+    status: z.enum(rolloutStatuses),
     /** Why it stopped or was steered, in words. */
     reason: z.string().nullable(),
     stage: z.int(),

@@ -6,10 +6,9 @@ import {
   liveStatuses,
   offeringStatuses,
   type RolloutEvent,
-  type RolloutStatus,
-  rolloutStatuses,
   transitions,
 } from "../../../../controller/rollout/transitions.ts";
+import { type RolloutStatus, rolloutStatuses } from "../../../../shared/api/routes/rollouts.ts";
 
 const state = {
   stages: stagesFor({ judge: "device-gates" }, { canarySoakMs: 0 }),
