@@ -29,6 +29,8 @@ export interface MeasuredVariant {
 export interface MeasuredFacts {
   readonly device: string;
   readonly latencyP50Ms: number;
+  /** Between which the latency lies; both are the latency itself where no interval was reported. */
+  readonly latencyIntervalMs: readonly [number, number];
   readonly ramPeakBytes: number | null;
   /** On the device's own shard: the same file may compute something else on another CPU. */
   readonly metric: { readonly value: number; readonly high: number; readonly n: number } | null;
@@ -64,23 +66,29 @@ const worseAlpha = 0.001;
  */
 const latencyTieRatio = 1.1;
 
+/**
+ * `inUse` is the recipe that devices of the class run now. By latency it is left only for one that is
+ * faster beyond the tie and beyond what their intervals leave open: another recipe of nearly the same
+ * speed may be a little slower on the next device, and be taken back there.
+ */
 export function choose(
   deviceClass: DeviceClass,
   variants: readonly MeasuredVariant[],
-  parity: ParityRule,
+  { parity, inUse }: { parity: ParityRule; inUse?: string | undefined },
 ): Choice {
   const refusals = variants.map((variant) => ({
     variant,
     why: refusal(deviceClass, variant) ?? refusalOnDevice(deviceClass, variant, parity),
   }));
   const fitting = refusals.filter(({ why }) => why === undefined).map(({ variant }) => variant);
-  const winner = best(deviceClass, fitting);
+  const winner = best(deviceClass, fitting, inUse);
   const emulated = winner?.measured?.emulated === true;
   const reasons = refusals.map(({ variant, why }) => ({
     recipe: variant.recipe,
     won: variant === winner,
     why:
-      why ?? (variant === winner ? won(deviceClass, variant) : lost(deviceClass, variant, winner)),
+      why ??
+      (variant === winner ? won(deviceClass, variant, inUse) : lost(deviceClass, variant, winner)),
   }));
   return { winner, emulated, reasons };
 }
@@ -137,6 +145,7 @@ function refusalOnDevice(
 function best(
   deviceClass: DeviceClass,
   fitting: readonly MeasuredVariant[],
+  inUse: string | undefined,
 ): MeasuredVariant | undefined {
   const bySize = (a: MeasuredVariant, b: MeasuredVariant) =>
     (a.modelBytes ?? 0) - (b.modelBytes ?? 0) ||
@@ -152,17 +161,36 @@ function best(
       const candidates = steady.length > 0 ? steady : fitting;
       const fastest = Math.min(...candidates.map(latencyOf));
       const equal = candidates.filter((variant) => latencyOf(variant) <= fastest * latencyTieRatio);
-      return equal.sort(bySize)[0];
+      return keptInUse(fitting, inUse) ?? equal.sort(bySize)[0];
     }
   }
 }
 
-function won(deviceClass: DeviceClass, variant: MeasuredVariant): string {
+/** The variant of the recipe in use, unless another one is clearly faster; a busy machine tells nothing. */
+function keptInUse(
+  fitting: readonly MeasuredVariant[],
+  inUse: string | undefined,
+): MeasuredVariant | undefined {
+  const kept = fitting.find(({ recipe }) => recipe === inUse);
+  if (kept?.measured?.degraded !== false) return kept;
+  const [low] = kept.measured.latencyIntervalMs;
+  const isLeft = fitting.some(
+    ({ measured }) => measured !== null && measured.latencyIntervalMs[1] * latencyTieRatio < low,
+  );
+  return isLeft ? undefined : kept;
+}
+
+function won(
+  deviceClass: DeviceClass,
+  variant: MeasuredVariant,
+  inUse: string | undefined,
+): string {
   const facts = `${variant.modelBytes} bytes, ${percent(metricOf(variant))}, p50 ${latencyOf(variant).toFixed(3)} ms`;
-  const tie =
-    deviceClass.objective === "latency"
-      ? "; latencies within 10 % count as equal, then the smaller file wins"
-      : "";
+  const ties =
+    variant.recipe === inUse
+      ? "; the class runs this recipe, and no other one is faster by more than 10 % beyond doubt"
+      : "; latencies within 10 % count as equal, then the smaller file wins";
+  const tie = deviceClass.objective === "latency" ? ties : "";
   return `best by ${deviceClass.objective}: ${facts}${tie}${whenMeasured(variant.measured)}${whereMeasured(variant)}`;
 }
 

@@ -53,7 +53,8 @@ export async function chooseForClasses(
       measured.push(await measuredVariant(trx, deviceClass.name, variant));
     if (measured.every((each) => each.measured === null && each.measurementFailure === null))
       continue;
-    const choice = choose(deviceClass, measured, parity);
+    const inUse = await recipeInUse(trx, deviceClass.name, model);
+    const choice = choose(deviceClass, measured, { parity, inUse });
     const values = {
       bundleSha256: choice.winner?.bundleSha256 ?? null,
       recipe: choice.winner?.recipe ?? null,
@@ -135,6 +136,7 @@ async function bestFacts(
   return {
     device: latency.device,
     latencyP50Ms: latency.value,
+    latencyIntervalMs: [latency.low ?? latency.value, latency.high ?? latency.value],
     ramPeakBytes: sameTime("ram-peak-bytes")?.value ?? null,
     metric:
       metric === undefined
@@ -144,6 +146,24 @@ async function bestFacts(
     degraded: latency.degraded === 1,
     emulated: latency.emulated === 1,
   };
+}
+
+/** What a device of the class committed last; undefined when none ever did. */
+async function recipeInUse(
+  trx: Database,
+  deviceClass: string,
+  model: string,
+): Promise<string | undefined> {
+  const row = await trx
+    .selectFrom("attempts")
+    .innerJoin("devices", "devices.id", "attempts.device")
+    .select("attempts.recipe")
+    .where("attempts.model", "=", model)
+    .where("attempts.outcome", "=", "committed")
+    .where("devices.deviceClass", "=", deviceClass)
+    .orderBy("attempts.releaseCounter", "desc")
+    .executeTakeFirst();
+  return row?.recipe;
 }
 
 async function newestFailure(

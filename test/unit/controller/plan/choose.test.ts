@@ -35,10 +35,14 @@ function variant(recipe: string, change: Partial<MeasuredVariant> = {}): Measure
   };
 }
 
-const measured = (change: Partial<MeasuredFacts>): { measured: MeasuredFacts } => ({
+const measured = ({
+  latencyP50Ms = 1,
+  ...change
+}: Partial<MeasuredFacts>): { measured: MeasuredFacts } => ({
   measured: {
     device: "gateway-1",
-    latencyP50Ms: 1,
+    latencyP50Ms,
+    latencyIntervalMs: [latencyP50Ms, latencyP50Ms],
     ramPeakBytes: 1000,
     metric: { value: 0.95, high: 0.97, n: 500 },
     parity: { flips: 0, n: 500 },
@@ -48,7 +52,7 @@ const measured = (change: Partial<MeasuredFacts>): { measured: MeasuredFacts } =
   },
 });
 
-const rule = { flipFractionMax: 0.005, alpha: 0.001 / 3 };
+const rule = { parity: { flipFractionMax: 0.005, alpha: 0.001 / 3 } };
 
 const winnerOf = (of: DeviceClass, ...variants: MeasuredVariant[]) =>
   choose(of, variants, rule).winner?.recipe;
@@ -173,6 +177,21 @@ describe("objectives", () => {
     expect(winnerOf(of, busy, steady)).toBe("int8");
     expect(winnerOf(of, busy)).toBe("fp16");
     expect(choose(of, [busy], rule).reasons[0]?.why).toMatch(/the machine was busy/);
+  });
+
+  it("latency keeps the recipe in use until another one is faster beyond doubt", () => {
+    const of = deviceClass({ objective: "latency" });
+    const inUse = variant("fp16", { ...measured({ latencyP50Ms: 1 }), modelBytes: 3000 });
+    const winner = (change: Partial<MeasuredFacts>, kept = inUse) =>
+      choose(of, [variant("int8", measured(change)), kept], { ...rule, inUse: "fp16" }).winner;
+    expect(winnerOf(of, variant("int8", measured({ latencyP50Ms: 0.95 })), inUse)).toBe("int8");
+    expect(winner({ latencyP50Ms: 0.95 })?.recipe).toBe("fp16");
+    expect(winner({ latencyP50Ms: 0.8, latencyIntervalMs: [0.7, 0.95] })?.recipe).toBe("fp16");
+    expect(winner({ latencyP50Ms: 0.8 })?.recipe).toBe("int8");
+    const busy = variant("fp16", measured({ latencyP50Ms: 2, degraded: true }));
+    expect(winner({ latencyP50Ms: 0.8 }, busy)?.recipe).toBe("fp16");
+    const slow = variant("fp16", { ...measured({ latencyP50Ms: 1 }), worse: 50 });
+    expect(winner({ latencyP50Ms: 0.95 }, slow)?.recipe).toBe("int8");
   });
 
   it("falls back on the name, so that the order of rows decides nothing", () => {
