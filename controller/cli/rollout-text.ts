@@ -55,6 +55,7 @@ function head(rollout: RolloutAnswer): (readonly [string, Cell])[] {
     ["kind", restores === null ? kind : `${kind} of ${restores}`],
     ["status", rollout.status],
     ["why", rollout.reason],
+    ...(rollout.power === null ? [] : [["can prove", rollout.power] as const]),
     ...(proof === null ? [] : [["proof", `${proof.proven} of ${proof.of} proven`] as const]),
     ...(approvalsNeeded === 0
       ? []

@@ -33,6 +33,7 @@ export async function addRollout(
     seed?: string | undefined;
     restores?: string;
     onHarm?: OnHarm | undefined;
+    power?: string;
   },
 ): Promise<RolloutTable> {
   const { kind, model, version, by } = order;
@@ -48,6 +49,7 @@ export async function addRollout(
     approvals: [],
     approvalsNeeded: kind === "rollback" ? 0 : ctx.config.rolloutApprovals,
     onHarm: order.onHarm ?? "stop",
+    power: order.power ?? null,
   };
   const row: RolloutTable = {
     id: `r-${hex(idBytes)}`,

@@ -30,6 +30,8 @@ export const rolloutStateSchema = z.object({
   approvals: z.array(z.string()).default([]),
   approvalsNeeded: z.int().min(0).default(0),
   onHarm: onHarmSchema.default("stop"),
+  /** What its fleet can prove, in words; null for rollbacks and rollouts of older controllers. */
+  power: z.string().nullable().default(null),
 });
 export type RolloutState = z.infer<typeof rolloutStateSchema>;
 

@@ -49,11 +49,18 @@ export async function startRollout(
       order.stages?.map((stage) => stageSchema.parse(stage)) ?? stagesFor(rules, ctx.config);
     if (all.length === 0) throw nobody(stages[0]?.name);
     const { onHarm = "roll-back" } = order;
-    const row = await addRollout(ctx, trx, { kind, model, version, stages, by, seed, onHarm });
+    const said = `judged by ${rules.judge}: ${power.why}`;
+    const what = { kind, model, version, stages, by, seed, onHarm, power: said } as const;
+    const row = await addRollout(ctx, trx, what);
     const atMs = ctx.clock.wallMs();
     await openLedger(trx, row.id, rules, atMs);
-    const message = `judged by ${rules.judge}: ${power.why}`;
-    await recordEvent(trx, { atMs, kind: "rollout-power", subject: row.id, message, data: power });
+    await recordEvent(trx, {
+      atMs,
+      kind: "rollout-power",
+      subject: row.id,
+      message: said,
+      data: power,
+    });
     if (stateOf(row).approvalsNeeded > 0) return { id: row.id, touched: [] };
     return { id: row.id, touched: await applyEvent(ctx, trx, row, "approved", "started") };
   });

@@ -33,6 +33,8 @@ export interface RolloutSummary {
   readonly stages: readonly Stage[];
   readonly seed: string;
   readonly onHarm: OnHarm;
+  /** What the fleet can prove, said when it started. */
+  readonly power: string | null;
   readonly startedBy: string;
   readonly approvals: readonly string[];
   readonly approvalsNeeded: number;
@@ -122,6 +124,7 @@ function summaryOf(row: RolloutTable): RolloutSummary {
     stages: state.stages,
     seed: state.seed,
     onHarm: state.onHarm,
+    power: state.power,
     startedBy: state.startedBy,
     approvals: state.approvals,
     approvalsNeeded: state.approvalsNeeded,

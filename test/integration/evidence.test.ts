@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { desiredOf } from "../../controller/fleet/desired.ts";
 import { advanceAllRollouts, advanceRollout } from "../../controller/rollout/advance.ts";
 import { ledgerRows } from "../../controller/rollout/evidence/store.ts";
-import { evidenceOf } from "../../controller/rollout/evidence/view.ts";
+import { evidenceOf, strataOf } from "../../controller/rollout/evidence/view.ts";
 import { onAttemptOutcome } from "../../controller/rollout/outcome.ts";
 import { type RolloutOrder, startRollout } from "../../controller/rollout/service.ts";
 import { showRollout } from "../../controller/rollout/views.ts";
@@ -157,6 +157,11 @@ describe("a rollout that has to prove itself", () => {
     const stopped = await showRollout(world.ctx, id);
     expect(stopped).toMatchObject({ status: "stopped" });
     expect(stopped.reason).toContain("pairs golden-metric");
+    const { strata } = await strataOf(world.db, id);
+    expect(strata).toMatchObject([{ stratum: "eu/camera", suspected: true }]);
+    const [{ pairs, meanDrop } = { pairs: 0, meanDrop: 0 }] = strata[0]?.tests ?? [];
+    expect(pairs).toBe((await evidenceOf(world.db, id)).pairs);
+    expect(meanDrop).toBeGreaterThan(0.02);
     const [campaign] = await world.db
       .selectFrom("rollouts")
       .selectAll()
@@ -229,6 +234,9 @@ describe("a rollout that cannot prove anything", () => {
       .where("kind", "=", "rollout-power")
       .execute();
     expect(event?.message).toMatch(/judged by device-gates.*cannot prove/);
+    const { power } = await showRollout(world.ctx, id);
+    expect(power).toBe(event?.message);
+    expect(power).toContain("about 10 in 10,000 healthy devices roll back");
     while ((await answerAll(id, () => 0)) > 0);
     expect(await showRollout(world.ctx, id)).toMatchObject({ status: "completed" });
   });

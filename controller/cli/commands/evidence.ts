@@ -1,5 +1,5 @@
 /** Why a rollout was stopped, expanded or promoted, with the numbers. */
-import type { EvidenceAnswer } from "../../../shared/api/routes/evidence.ts";
+import type { EvidenceAnswer, StrataAnswer } from "../../../shared/api/routes/evidence.ts";
 import { FleetError } from "../../../shared/errors.ts";
 import { type CommandGroup, clientOf, query } from "../command.ts";
 import { show, table, time } from "../output.ts";
@@ -20,6 +20,14 @@ export const evidenceCommands: CommandGroup = {
       const params = { rollout: id };
       const answer = await clientOf(io, options).call("getEvidence", { params });
       show(io, options, answer, describe);
+    });
+    query(evidence, "strata <rollout>", "what each region and class says alone: where to look", [
+      `evidence strata ${exampleId}`,
+      `evidence strata ${exampleId} --json`,
+    ]).action(async (id: string, options) => {
+      const params = { rollout: id };
+      const answer = await clientOf(io, options).call("getStrata", { params });
+      show(io, options, answer, describeStrata);
     });
     query(evidence, "ledger <rollout>", "every row of the ledger, oldest first", [
       `evidence ledger ${exampleId} --json`,
@@ -84,6 +92,27 @@ function describe(answer: EvidenceAnswer): string {
       answer.decisions.map(({ atMs, stage, verdict, why }) => [time(atMs), stage, verdict, why]),
       "Nothing was decided yet.",
     ),
+  ].join("\n\n");
+}
+
+function describeStrata({ falseDiscoveryRate, strata }: StrataAnswer): string {
+  const suspected = strata.filter((each) => each.suspected).length;
+  return [
+    table(
+      ["stratum", "evidence", "suspected", "signal", "pairs", "mean drop"],
+      strata.flatMap(({ stratum, logE, suspected, tests }) =>
+        tests.map(({ signal, horizon, pairs, meanDrop }) => [
+          stratum,
+          eValue(logE),
+          suspected ? "yes" : "",
+          `${signal} ${horizon}`,
+          pairs,
+          meanDrop === null ? "" : `${(meanDrop * 100).toFixed(2)} %`,
+        ]),
+      ),
+      "It has no stratum.",
+    ),
+    `${suspected} of ${strata.length} strata are suspected. Of those that one look names, at most ${falseDiscoveryRate * 100} % are expected to be healthy; names of several looks together have no such bound. It stops nothing.`,
   ].join("\n\n");
 }
 

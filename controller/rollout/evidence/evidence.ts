@@ -7,7 +7,7 @@
  */
 import { type DeviceCounts, type Harmed, tallyDevices } from "./devices.ts";
 import { type EvidenceEntry, entryKey } from "./entry.ts";
-import { tallyPairs } from "./pairs.ts";
+import { type StratumTest, tallyPairs } from "./pairs.ts";
 import type { EvidenceRules } from "./rules.ts";
 import type { TestValue } from "./test-value.ts";
 
@@ -22,6 +22,8 @@ export interface Evidence {
   readonly stopping: () => TestValue[];
   /** Tests that must all hold before the whole fleet. */
   readonly promoting: () => TestValue[];
+  /** What the pairs of each stratum say alone, as of now. */
+  readonly strata: () => StratumTest[];
   /** Devices by their soak, for a claim: who has not ended it counts as harmed. */
   readonly harmed: () => Harmed;
   /** Mean drop of a signal at the last horizon, over all strata; NaN without pairs. */
@@ -44,6 +46,7 @@ export function createEvidence(rules: EvidenceRules): Evidence {
     counts: () => ({ ...devices.counts(), pairs: pairs.pairs() }),
     stopping: () => [...devices.stopping(), ...pairs.stopping()],
     promoting: () => [...pairs.promoting(), devices.promoting()],
+    strata: pairs.strata,
     harmed: devices.harmed,
     meanDrop: pairs.meanDrop,
   };

@@ -43,12 +43,25 @@ interface Series {
   readonly tests: Kept<TestValue[]>;
 }
 
+/** What the pairs of one stratum say on one signal and horizon, now. */
+export interface StratumTest {
+  readonly stratum: string;
+  readonly signal: string;
+  readonly horizon: number;
+  readonly pairs: number;
+  /** NaN without pairs. */
+  readonly meanDrop: number;
+  readonly logE: number;
+}
+
 export interface PairTally {
   /** False when its golden shard spoke already. Throws on a stratum or signal that the rules do not name. */
   add(entry: PairEntry): boolean;
   /** Pairs that were compared at the last horizon on the first signal. */
   readonly pairs: () => number;
   readonly meanDrop: (signal: string) => number;
+  /** Every stratum of the rules, also without a pair. */
+  readonly strata: () => StratumTest[];
   readonly stopping: () => TestValue[];
   readonly promoting: () => TestValue[];
 }
@@ -83,6 +96,7 @@ export function tallyPairs(rules: EvidenceRules): PairTally {
       const of = last.find(({ signal }) => signal.name === name);
       return of === undefined ? Number.NaN : of.pooled.moments.sum / of.pooled.n;
     },
+    strata: () => series.flatMap((one) => stratumTests(rules, one)),
     stopping: () => series.flatMap(({ tests }) => tests.get()),
     promoting: () =>
       last.map((one) => ({
@@ -125,6 +139,15 @@ const emptyCell = (): Cell => ({ moments: { sum: 0, squares: 0 }, n: 0 });
 
 const promotionTest = ({ deltaMax }: Signal) =>
   ({ mean: deltaMax, low: -1, high: 1, side: "below" }) as const;
+
+function stratumTests(rules: EvidenceRules, { signal, horizon, rho, ...one }: Series) {
+  return rules.strata.map((stratum) => {
+    const { moments, n } = one.strata.get(stratum) ?? emptyCell();
+    const logE = n === 0 ? 0 : symmetricLogE(moments, rho);
+    const meanDrop = moments.sum / n;
+    return { stratum, signal: signal.name, horizon, pairs: n, meanDrop, logE };
+  });
+}
 
 /**
  * Each stratum on its own; and the fleet, as the mean of what all strata say alone (one that is bad) and

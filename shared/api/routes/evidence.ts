@@ -43,6 +43,35 @@ export const evidenceSchema = z
   .meta({ id: "Evidence" });
 export type EvidenceAnswer = z.infer<typeof evidenceSchema>;
 
+const stratumSchema = z.object({
+  stratum: z.string(),
+  /** Mean of the e-values of its tests, as a logarithm; null when it is beyond any number. */
+  logE: z.number().nullable(),
+  /** Named by e-BH among all strata of this one look. */
+  suspected: z.boolean(),
+  tests: z.array(
+    z.object({
+      signal: z.string(),
+      /** Place in the signal's horizons. */
+      horizon: z.int(),
+      pairs: z.int(),
+      /** Above 0 is worse; null without pairs. */
+      meanDrop: z.number().nullable(),
+      logE: z.number().nullable(),
+    }),
+  ),
+});
+
+export const strataSchema = z
+  .object({
+    rollout: z.string(),
+    /** Of the suspected strata, this share is expected to be healthy, at most. */
+    falseDiscoveryRate: z.number(),
+    strata: z.array(stratumSchema),
+  })
+  .meta({ id: "Strata" });
+export type StrataAnswer = z.infer<typeof strataSchema>;
+
 const params = z.object({ rollout: nameSchema });
 
 export const evidenceRoutes = {
@@ -53,6 +82,15 @@ export const evidenceRoutes = {
     tag: "rollouts",
     params,
     answer: evidenceSchema,
+    errors: ["not-found"],
+  }),
+  getStrata: defineRoute({
+    method: "GET",
+    path: "/v1/rollouts/{rollout}/strata",
+    summary: "What each stratum says alone, strongest evidence of harm first: where to look.",
+    tag: "rollouts",
+    params,
+    answer: strataSchema,
     errors: ["not-found"],
   }),
   getLedger: defineRoute({

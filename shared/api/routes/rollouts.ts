@@ -98,6 +98,8 @@ export const rolloutSchema = z
     /** Of the random selection: the same seed and fleet give the same canaries. */
     seed: z.string(),
     onHarm: z.enum(["roll-back", "stop"]),
+    /** How it is judged, what its fleet can prove, and how many healthy devices roll back. */
+    power: z.string().nullable(),
     startedBy: z.string(),
     approvals: z.array(z.string()),
     approvalsNeeded: z.int(),

@@ -18,6 +18,7 @@ const state = {
   history: [],
   startedBy: "ann",
   approvals: [] as string[],
+  power: null,
   approvalsNeeded: 0,
   onHarm: "stop" as const,
 };
