@@ -17,6 +17,9 @@ const poolImages = 7_000;
 const telemetryWindowMs = 10_000;
 const ids = ["gateway-1", "gateway-2", "gateway-3"];
 
+/** The golden pool that every version is judged on. */
+export const fleetPool = () => goldenPool(loadMnist(), poolImages);
+
 export async function startDigitsFleet(
   recipes: readonly string[],
   options: {
@@ -43,7 +46,7 @@ export async function startDigitsFleet(
     ...Object.entries(others),
   ]);
   const fleet = await startLocalFleet({ folder, configDir, telemetryWindowMs, releases });
-  const golden = writeGoldenPool(join(folder, "golden"), goldenPool(loadMnist(), poolImages));
+  const golden = writeGoldenPool(join(folder, "golden"), fleetPool());
   for (const id of ids) await fleet.addAgent({ id, region: "eu-west", labels: {} });
   for (const [version, onnx] of models) {
     await importVersion(fleet.api(), {

@@ -13,6 +13,7 @@ import {
 } from "../../../scripts/models/digits/record.ts";
 import { trainDigits } from "../../../scripts/models/digits/train.ts";
 import { digitVersions, withLabelFault } from "../../../scripts/models/digits/versions.ts";
+import { eightPoints, weakened } from "../../../scripts/models/weakened.ts";
 import { seededRandom } from "../../../shared/prng.ts";
 
 const mnist = loadMnist();
@@ -56,6 +57,29 @@ describe("the committed digit models", () => {
     const graph = decodeModel(readDigitModel(1)).graph!;
     expect(graph.node.filter(({ opType }) => opType === "BatchNormalization").length).toBe(4);
     expect(graph.input[0]!.type!.tensorType!.shape!.dim[0]!.dimParam).toBe("N");
+  });
+});
+
+describe("weakened", () => {
+  it("takes eight points from version 2, by the same bytes each time", async () => {
+    const pool = goldenPool(mnist, 7_000);
+    const accuracy = async (bytes: Uint8Array) =>
+      accuracyOf(await predictDigits(bytes, pool), pool.labels);
+    const good = readDigitModel(2);
+    const weak = weakened(good, eightPoints);
+    expect(weakened(good, eightPoints)).toEqual(weak);
+    const lost = (await accuracy(good)) - (await accuracy(weak));
+    expect(Math.abs(lost - 0.08)).toBeLessThan(0.007);
+  });
+
+  it("changes nothing but the last layer", () => {
+    const initializers = (bytes: Uint8Array) => decodeModel(bytes).graph!.initializer;
+    const good = readDigitModel(2);
+    const before = initializers(good);
+    const changed = initializers(weakened(good, eightPoints)).filter(
+      (tensor, index) => Buffer.compare(tensor.rawData!, before[index]!.rawData!) !== 0,
+    );
+    expect(changed.map(({ name }) => name)).toEqual(["head.weight"]);
   });
 });
 
