@@ -6,14 +6,15 @@ export const stagesHelp = `name=selector;option;option…; may be repeated.
 Selectors: per-class:1, count:10, percent:25, regions:a,b, classes:a,b, devices:a,b, all,
 query:labels.site=a|b,region=eu-west,profile.cores>=4. Behind regions, classes or query, @10 takes ten
 of the matching devices and @10% that share of them.
-Options: manual (waits for promote), deadline=30m, soak=2h, concurrent=5 (per region), rate=60 (offers
-per minute), retries=3`;
+Options: manual (waits for promote), deadline=30m, soak=2h, concurrent=5 (per region), links=2 or
+links=satellite:1|cellular:5 (per link), rate=60 (offers per minute), retries=3`;
 
 /** What stands before `=` in an option, and what it means. */
 const options: Readonly<Record<string, (value: string) => object>> = {
   deadline: (value) => ({ deadlineMs: durationMs(value) }),
   soak: (value) => ({ soakMs: durationMs(value) }),
   concurrent: (value) => ({ concurrentMax: Number(value) }),
+  links: (value) => ({ concurrentPerLink: perLink(value) }),
   rate: (value) => ({ offersPerMinuteMax: Number(value) }),
   retries: (value) => ({ retryBudget: Number(value) }),
 };
@@ -93,6 +94,16 @@ function optionOf(text: string): object {
   const option = Object.hasOwn(options, name) ? options[name] : undefined;
   if (option === undefined) throw new InvalidArgumentError(stagesHelp);
   return option(value);
+}
+
+/** `2` on each link, or `satellite:1|cellular:5` on those. */
+function perLink(text: string): number | Record<string, number> {
+  if (!text.includes(":")) return Number(text);
+  const limits = text.split("|").map((item) => {
+    const [, link = "", count = ""] = /^([^:]+):(\d+)$/.exec(item) ?? [];
+    return [link, Number(count)] as const;
+  });
+  return Object.fromEntries(limits);
 }
 
 /** `90s`, `30m`, `2h`, `1d`; a bare number is no duration. */

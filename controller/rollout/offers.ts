@@ -16,7 +16,8 @@ import { type Candidate, candidatesOf, committedNow, type RolloutRef } from "./c
 import { drawReleaseCounter } from "./counter.ts";
 import type { RolloutState } from "./machine.ts";
 import { takenByNewer } from "./members.ts";
-import { type OfferLoad, rateWindowMs, roomIn, withOffers } from "./pacing.ts";
+import { loadOf, nextMembers, waitingPlaces } from "./offer-queue.ts";
+import { roomIn, withOffers } from "./pacing.ts";
 import { unprovenBundles } from "./proven.ts";
 import { signRelease } from "./release.ts";
 import { recordOffers } from "./soaks.ts";
@@ -34,89 +35,23 @@ export async function offerPending(
 ): Promise<string[]> {
   const stage = state.stages[state.stage];
   if (stage === undefined) return [];
-  const regions = await pendingRegions(ctx, trx, rollout.id);
-  if (regions.length === 0) return [];
-  let load = await loadOf(ctx, trx, rollout.id, stage.deadlineMs);
+  const places = await waitingPlaces(ctx, trx, rollout.id, stage);
+  if (places.length === 0) return [];
+  let load = await loadOf(ctx, trx, rollout.id, stage);
   const devices: string[] = [];
-  for (const region of regions) {
+  for (const place of places) {
     for (;;) {
-      const room = roomIn(region, stage, load);
-      const members = room === 0 ? [] : await nextMembers(ctx, trx, { rollout, region, room });
+      const room = roomIn(place, stage, load);
+      const wanted = { rollout: rollout.id, stage, place, room };
+      const members = room === 0 ? [] : await nextMembers(ctx, trx, wanted);
       if (members.length === 0) break;
       const offered = await offerTo(ctx, trx, { rollout, members });
-      load = withOffers(load, region, offered.length);
+      load = withOffers(load, place, offered.length);
       devices.push(...offered);
     }
   }
   await raiseDesiredRevision(trx, devices);
   return devices;
-}
-
-/** Members that wait for an offer, are connected and due. */
-function dueMembers(ctx: ControllerContext, trx: Database, rollout: string) {
-  return trx
-    .selectFrom("rolloutMembers")
-    .innerJoin("devices", "devices.id", "rolloutMembers.device")
-    .where("rolloutMembers.rollout", "=", rollout)
-    .where("rolloutMembers.status", "=", "pending")
-    .where("rolloutMembers.notBeforeMs", "<=", ctx.clock.wallMs())
-    .where("devices.online", "=", 1);
-}
-
-async function pendingRegions(
-  ctx: ControllerContext,
-  trx: Database,
-  rollout: string,
-): Promise<string[]> {
-  const rows = await dueMembers(ctx, trx, rollout)
-    .select("rolloutMembers.region")
-    .distinct()
-    .execute();
-  return rows.map(({ region }) => region).sort();
-}
-
-async function nextMembers(
-  ctx: ControllerContext,
-  trx: Database,
-  { rollout, region, room }: { rollout: RolloutTable; region: string; room: number },
-): Promise<RolloutMemberTable[]> {
-  return dueMembers(ctx, trx, rollout.id)
-    .selectAll("rolloutMembers")
-    .where("rolloutMembers.region", "=", region)
-    .orderBy("rolloutMembers.stage")
-    .orderBy("rolloutMembers.place")
-    .limit(room)
-    .execute();
-}
-
-async function loadOf(
-  ctx: ControllerContext,
-  trx: Database,
-  rollout: string,
-  deadlineMs: number,
-): Promise<OfferLoad> {
-  const nowMs = ctx.clock.wallMs();
-  const open = await trx
-    .selectFrom("attempts")
-    .innerJoin("devices", "devices.id", "attempts.device")
-    .select(["devices.region", (eb) => eb.fn.countAll<number>().as("count")])
-    .where("attempts.rollout", "=", rollout)
-    .where("attempts.outcome", "is", null)
-    .where("attempts.status", "=", "offered")
-    .where("attempts.createdAtMs", ">", nowMs - deadlineMs)
-    .where("devices.standing", "=", "active")
-    .groupBy("devices.region")
-    .execute();
-  const lately = await trx
-    .selectFrom("attempts")
-    .select((eb) => eb.fn.countAll<number>().as("count"))
-    .where("rollout", "=", rollout)
-    .where("createdAtMs", ">", nowMs - rateWindowMs)
-    .executeTakeFirstOrThrow();
-  return {
-    openByRegion: new Map(open.map(({ region, count }) => [region, count])),
-    offeredLately: lately.count,
-  };
 }
 
 /** Every member leaves `pending`: offered, held, taken by a newer rollout, or gone. */

@@ -82,6 +82,14 @@ export const stageSchema = z
       .default(0),
     /** Most undecided offers at a time in one region; null for any number. */
     concurrentMax: z.int().min(1).nullable().default(null),
+    /**
+     * Most undecided offers at a time on one link: a number for each link, or one for each that is named.
+     * A link is a device's label `link`, else the kind that its region states; null for any number.
+     */
+    concurrentPerLink: z
+      .union([z.int().min(1), z.record(nameSchema, z.int().min(1))])
+      .nullable()
+      .default(null),
     /** Most offers of this rollout in one minute; null for any number. */
     offersPerMinuteMax: z.int().min(1).nullable().default(null),
     /** How many attempts of this stage may be tried again when the world and not the model failed. */

@@ -109,7 +109,10 @@ async function pointsBetween(before: Uint8Array, next: Uint8Array): Promise<numb
 async function tryKind(
   fleet: LocalFleet,
   { name, versions, soakMs, stoppedBy }: Kind,
-  { pointsLost, say }: { pointsLost: Readonly<Record<string, number>>; say: (line: string) => void },
+  {
+    pointsLost,
+    say,
+  }: { pointsLost: Readonly<Record<string, number>>; say: (line: string) => void },
 ): Promise<Row[]> {
   const rows: Row[] = [];
   for (let at = 0; at < tries; at++) {

@@ -190,6 +190,11 @@ describe("stages", () => {
         retryBudget: 3,
       },
     ],
+    ["x=all;links=2", { name: "x", select: { by: "all" }, concurrentPerLink: 2 }],
+    [
+      "x=all;links=satellite:1|ship-7:3",
+      { name: "x", select: { by: "all" }, concurrentPerLink: { satellite: 1, "ship-7": 3 } },
+    ],
   ])("%s", (text, stage) => {
     expect(parseStage(text)).toEqual(stage);
   });
@@ -204,6 +209,8 @@ describe("stages", () => {
     "x=all;toString=1",
     "x=query:serial=1",
     "x=regions:eu@0%",
+    "x=all;links=0",
+    "x=all;links=satellite:1|cellular",
   ])("%s is refused", (text) => {
     expect(() => parseStage(text)).toThrow(/Selectors/);
   });

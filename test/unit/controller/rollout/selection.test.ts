@@ -116,17 +116,34 @@ describe("a selection", () => {
 });
 
 describe("the room for offers", () => {
-  const load = { openByRegion: new Map([["eu", 3]]), offeredLately: 3 };
+  const load = {
+    openByRegion: new Map([["eu", 3]]),
+    openByLink: new Map([["satellite", 2]]),
+    offeredLately: 3,
+  };
+  const free = { concurrentMax: null, concurrentPerLink: null, offersPerMinuteMax: null };
+  const eu = { region: "eu", link: "satellite" };
+  const us = { region: "us", link: "lan" };
   it("is bounded per region and per minute", () => {
-    expect(roomIn("eu", { concurrentMax: 5, offersPerMinuteMax: null }, load)).toBe(2);
-    expect(roomIn("us", { concurrentMax: 5, offersPerMinuteMax: null }, load)).toBe(5);
-    expect(roomIn("us", { concurrentMax: 5, offersPerMinuteMax: 4 }, load)).toBe(1);
-    expect(roomIn("eu", { concurrentMax: 2, offersPerMinuteMax: null }, load)).toBe(0);
-    expect(roomIn("eu", { concurrentMax: null, offersPerMinuteMax: null }, load)).toBe(500);
+    expect(roomIn(eu, { ...free, concurrentMax: 5 }, load)).toBe(2);
+    expect(roomIn(us, { ...free, concurrentMax: 5 }, load)).toBe(5);
+    expect(roomIn(us, { ...free, concurrentMax: 5, offersPerMinuteMax: 4 }, load)).toBe(1);
+    expect(roomIn(eu, { ...free, concurrentMax: 2 }, load)).toBe(0);
+    expect(roomIn(eu, free, load)).toBe(500);
+  });
+  it("is bounded per link, on each or on those that are named", () => {
+    expect(roomIn(eu, { ...free, concurrentPerLink: 3 }, load)).toBe(1);
+    expect(roomIn(us, { ...free, concurrentPerLink: 3 }, load)).toBe(3);
+    expect(roomIn(eu, { ...free, concurrentPerLink: { satellite: 2 } }, load)).toBe(0);
+    expect(roomIn(us, { ...free, concurrentPerLink: { satellite: 2 } }, load)).toBe(500);
+    expect(roomIn(eu, { ...free, concurrentMax: 4, concurrentPerLink: 9 }, load)).toBe(1);
+    const odd = { region: "us", link: "constructor" };
+    expect(roomIn(odd, { ...free, concurrentPerLink: { satellite: 2 } }, load)).toBe(500);
   });
   it("shrinks with each offer", () => {
-    const next = withOffers(load, "us", 4);
-    expect(roomIn("us", { concurrentMax: 5, offersPerMinuteMax: 8 }, next)).toBe(1);
+    const next = withOffers(load, us, 4);
+    expect(roomIn(us, { ...free, concurrentMax: 5, offersPerMinuteMax: 8 }, next)).toBe(1);
+    expect(roomIn(us, { ...free, concurrentPerLink: 5 }, next)).toBe(1);
     expect(load.openByRegion.has("us")).toBe(false);
   });
 });
