@@ -43,6 +43,18 @@ const settingsSchema = z.object({
     .min(0)
     .max(90 * 86_400_000)
     .default(72 * 3_600_000),
+  /** How long telemetry windows are kept, and how many at most: 30 days, 2 million (about 1 GB). */
+  telemetryRetentionMs: z
+    .int()
+    .min(8 * 86_400_000)
+    .default(30 * 86_400_000),
+  telemetryRowsMax: z.int().min(10_000).default(2_000_000),
+  /** How long events are kept, and how many at most: 400 days, 1 million. */
+  eventRetentionMs: z
+    .int()
+    .min(8 * 86_400_000)
+    .default(400 * 86_400_000),
+  eventRowsMax: z.int().min(10_000).default(1_000_000),
   /** Bytes of artifact blocks that leave the controller per second, all devices together. */
   transferBytesPerSecond: z.int().min(65_536).default(50_000_000),
   /** Version of the installed onnxruntime: what variants are proved with. */

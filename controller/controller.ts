@@ -21,6 +21,7 @@ import { createJobs } from "./jobs/queue.ts";
 import { createFaultLog, type NoteFault } from "./mqtt/fault-log.ts";
 import { createGate, type Gate } from "./mqtt/gate.ts";
 import { createLink } from "./mqtt/link.ts";
+import { keepHouse } from "./retention/housekeeping.ts";
 import { createEvidenceCache } from "./rollout/evidence/store.ts";
 import { createLooks } from "./rollout/looks.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
@@ -187,6 +188,7 @@ async function start(parts: {
   };
   await keepDeadlines(ctx);
   tick();
+  const stopHousekeeping = keepHouse(ctx);
   const addresses = { httpUrl: http.url, mqttUrl: ctx.mqttUrl };
   await announce(files, config, addresses);
   return {
@@ -194,6 +196,7 @@ async function start(parts: {
     ctx,
     async stop() {
       cancelTick();
+      await stopHousekeeping();
       ctx.looks.stop();
       await http.stop();
       await jobs.stop();

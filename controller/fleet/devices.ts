@@ -1,4 +1,5 @@
 /** Devices as the API shows them, and what an operator does to them. */
+import type { Selectable } from "kysely";
 import { z } from "zod";
 import type { Profile } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
@@ -41,7 +42,7 @@ export async function getDevice(ctx: ControllerContext, id: string): Promise<Dev
   return viewOf(row);
 }
 
-function viewOf(row: DeviceTable): DeviceView {
+function viewOf(row: Selectable<DeviceTable>): DeviceView {
   const reported =
     row.reportedJson === null
       ? undefined

@@ -57,6 +57,8 @@ export interface DeviceTable {
   desiredRevision: number;
   reportedJson: string | null;
   createdAtMs: number;
+  /** When a birth last said that nothing was left to send. */
+  outboxEmptyAtMs: Generated<number | null>;
 }
 /** Each boot that an identity was seen with; a boot that comes back after a newer one is a clone. */
 export interface DeviceBootTable {

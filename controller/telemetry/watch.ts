@@ -20,7 +20,7 @@ import {
 } from "./detection.ts";
 
 /** What is compared with: a week has every day and night once. */
-const beforeMs = 7 * 86_400_000;
+export const comparedBeforeMs = 7 * 86_400_000;
 
 type Window = Omit<TelemetryWindowTable, "id">;
 interface Stream {
@@ -116,7 +116,7 @@ async function shareBeforeOf(
       sql<number | null>`avg(1.0 * (errors + timeouts) / (ok + errors + timeouts))`.as("share"),
     )
     .where("model", "=", model)
-    .where("receivedAtMs", ">=", createdAtMs - beforeMs)
+    .where("receivedAtMs", ">=", createdAtMs - comparedBeforeMs)
     .where("receivedAtMs", "<", createdAtMs)
     .where(sql<boolean>`ok + errors + timeouts > 0`);
   const here = await before.where("region", "=", region).executeTakeFirst();

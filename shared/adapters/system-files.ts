@@ -21,7 +21,7 @@ export function systemFiles(): Files {
       await folder.sync().finally(() => folder.close());
     },
     async makeDirectory(path) {
-      await fs.mkdir(path, { recursive: true });
+      await fs.mkdir(path, { recursive: true, mode: 0o700 });
     },
     async list(path) {
       const names = await fs.readdir(path).catch(emptyWhenMissing);

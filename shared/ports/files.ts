@@ -25,12 +25,12 @@ export interface Files {
   read(path: string, limits: { maxBytes: number }): Promise<Uint8Array>;
   /** At most `length` bytes from `offset`; shorter at the end of the file. */
   readRange(path: string, range: { offset: number; length: number }): Promise<Uint8Array>;
-  /** `create` truncates or makes the file, `update` keeps what is there and makes it if missing. */
+  /** Made files are for their owner alone: `create` truncates or makes the file, `update` keeps what is there and makes it if missing. */
   open(path: string, mode: "create" | "update"): Promise<OpenFile>;
   rename(from: string, to: string): Promise<void>;
   /** fsync of a folder: names made, renamed or removed in it are durable when this resolves. */
   syncDirectory(path: string): Promise<void>;
-  /** Makes the folder and its parents; existing folders are fine. */
+  /** Makes the folder and its parents, for their owner alone; existing folders are fine as they are. */
   makeDirectory(path: string): Promise<void>;
   /** Names in the folder, sorted; empty when it does not exist. */
   list(path: string): Promise<string[]>;

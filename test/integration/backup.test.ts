@@ -1,6 +1,7 @@
 /** Backup of a running controller, restore into a new folder, and what a damaged backup does: nothing. */
 import {
   appendFileSync,
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -18,6 +19,7 @@ import type { RunningController } from "../../controller/controller.ts";
 import { importVersion } from "../../controller/models/import.ts";
 import { drawReleaseCounter, learnReleaseCounter } from "../../controller/rollout/counter.ts";
 import { openDatabase } from "../../controller/storage/database.ts";
+import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import { realPorts, startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
@@ -70,6 +72,28 @@ beforeAll(async () => {
 afterAll(async () => {
   await controller.stop();
   remove();
+});
+
+it("is for its owner alone, as the controller's own files are", () => {
+  const modeOf = (...steps: string[]) => statSync(join(...steps)).mode & 0o777;
+  for (const root of [dataDir, backup]) {
+    expect(modeOf(root), root).toBe(0o700);
+    for (const name of readdirSync(root, { recursive: true, encoding: "utf8" })) {
+      const isFolder = statSync(join(root, name)).isDirectory();
+      expect(modeOf(root, name), join(root, name)).toBe(isFolder ? 0o700 : 0o600);
+    }
+  }
+});
+
+it("narrows the database of an older program", () => {
+  const path = join(folder, "older.db");
+  openSystemSqlite(path).close();
+  chmodSync(path, 0o644);
+  const sqlite = openSystemSqlite(path);
+  sqlite.exec("create table t (x)");
+  for (const name of ["older.db", "older.db-wal", "older.db-shm"])
+    expect(statSync(join(folder, name)).mode & 0o777, name).toBe(0o600);
+  sqlite.close();
 });
 
 it("holds the database, every file, the keys, the token and the settings", () => {

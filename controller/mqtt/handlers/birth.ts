@@ -1,20 +1,27 @@
 /** A device is there: pair its session, look for clones, tell it what is wanted. */
-
+import type { Updateable } from "kysely";
 import { publishDesired } from "../../fleet/desired.ts";
 import { storeStanding } from "../../fleet/devices.ts";
 import { publishHolds } from "../../fleet/holds.ts";
 import { judgeBirth } from "../../fleet/presence.ts";
+import { isWorthNoting } from "../../retention/marks.ts";
 import { deviceAppeared } from "../../rollout/advance.ts";
 import { publishLabels } from "../../soak/labels.ts";
+import type { Database } from "../../storage/database.ts";
+import type { DeviceTable } from "../../storage/schema.ts";
 import type { DirectHandler } from "./handler.ts";
 
-export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, agentVersion }) => {
+/** Boots of a device that are remembered. */
+const bootsKept = 100;
+
+export const onBirth: DirectHandler<"birth"> = async (ctx, sender, birth) => {
   const { device, boot } = sender;
+  const { session, agentVersion } = birth;
   const nowMs = ctx.clock.wallMs();
   const allowed = await ctx.db.transaction().execute(async (trx) => {
     const known = await trx
       .selectFrom("devices")
-      .select(["session", "boot", "online", "standing"])
+      .select(["session", "boot", "online", "standing", "outboxEmptyAtMs"])
       .where("id", "=", device)
       .executeTakeFirst();
     if (known === undefined || known.standing === "retired") return false;
@@ -28,7 +35,13 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
       { session: known.session, boot: known.boot, online: known.online === 1 },
       { session, boot, bootSeenBefore: seen !== undefined },
     );
-    if (judged.kind === "repeated") return true;
+    const isEmpty = birth.outboxPending === 0 && isWorthNoting(known.outboxEmptyAtMs, nowMs);
+    const noted = isEmpty ? { outboxEmptyAtMs: nowMs } : {};
+    if (judged.kind === "repeated") {
+      // A late copy of an older session says nothing of now.
+      if (isEmpty && known.session === session) await changeDevice(trx, device, noted);
+      return true;
+    }
     await trx
       .insertInto("deviceBoots")
       .values({ device, boot, sessionFirst: session, sessionLast: session, firstSeenAtMs: nowMs })
@@ -36,15 +49,13 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
         conflict.columns(["device", "boot"]).doUpdateSet({ sessionLast: session }),
       )
       .execute();
+    if (seen === undefined) await forgetOldBoots(trx, device);
     if (judged.kind === "clone") {
       const { reason } = judged;
       await storeStanding(trx, nowMs, { id: device, standing: "quarantined", reason });
     } else {
-      await trx
-        .updateTable("devices")
-        .set({ session, boot, online: 1, lastSeenAtMs: nowMs, agentVersion })
-        .where("id", "=", device)
-        .execute();
+      const present = { session, boot, online: 1, lastSeenAtMs: nowMs, agentVersion };
+      await changeDevice(trx, device, { ...present, ...noted });
     }
     return true;
   });
@@ -57,3 +68,28 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, { session, ag
   await publishDesired(ctx, [...new Set([device, ...(await deviceAppeared(ctx, device))])]);
   await publishLabels(ctx, device);
 };
+
+async function changeDevice(
+  trx: Database,
+  device: string,
+  change: Updateable<DeviceTable>,
+): Promise<void> {
+  await trx.updateTable("devices").set(change).where("id", "=", device).execute();
+}
+
+/** The newest are enough to know a copy of the disk by its boot. */
+async function forgetOldBoots(trx: Database, device: string): Promise<void> {
+  await trx
+    .deleteFrom("deviceBoots")
+    .where("device", "=", device)
+    .where("boot", "in", (query) =>
+      query
+        .selectFrom("deviceBoots")
+        .select("boot")
+        .where("device", "=", device)
+        .orderBy("firstSeenAtMs", "desc")
+        .limit(-1)
+        .offset(bootsKept),
+    )
+    .execute();
+}
