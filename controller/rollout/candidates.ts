@@ -16,6 +16,8 @@ export interface Candidate extends Selectable {
   readonly bundleSha256: string;
   readonly recipe: string;
   readonly choiceEmulated: boolean;
+  /** It runs a committed bundle. */
+  readonly runsModel: boolean;
   /** It runs a committed bundle and its agent knows controls, so it may be compared with a canary. */
   readonly mayControl: boolean;
 }
@@ -62,10 +64,10 @@ async function withChoice(
     if (choice === undefined) return [];
     const { bundleSha256, recipe, emulated } = choice;
     if (bundleSha256 === null || recipe === null) return [];
-    const mayControl =
-      runs.has(device.id) && compareVersions(device.agentVersion, controlAgentMin) >= 0;
+    const runsModel = runs.has(device.id);
+    const mayControl = runsModel && compareVersions(device.agentVersion, controlAgentMin) >= 0;
     const choiceEmulated = emulated === 1;
-    return { ...device, version, bundleSha256, recipe, choiceEmulated, mayControl };
+    return { ...device, version, bundleSha256, recipe, choiceEmulated, runsModel, mayControl };
   });
 }
 
@@ -85,7 +87,8 @@ async function returning(
     const before = own.findLast((commit) => commit.rollout !== rollout.restores);
     if (before === undefined) return [];
     const { version, bundleSha256, recipe } = before;
-    return { ...device, version, bundleSha256, recipe, choiceEmulated: false, mayControl: false };
+    const known = { runsModel: true, mayControl: false, choiceEmulated: false };
+    return { ...device, ...known, version, bundleSha256, recipe };
   });
 }
 

@@ -3,6 +3,7 @@
  * statement of power, and the stages of those who name none.
  */
 import { type Stage, stageSchema } from "../../shared/api/stages.ts";
+import { assert } from "../../shared/assert.ts";
 import type { ControllerConfig } from "../config.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
@@ -60,12 +61,23 @@ async function shardCount(
   return count;
 }
 
+export type Gate = Stage["gate"];
+
+export interface Plan {
+  readonly judge: Judge;
+  /** Something runs already that the release could be worse than. */
+  readonly replaces: boolean;
+  /** Whether a person has to let the whole fleet follow; left out, where nothing is proven. */
+  readonly gate?: Gate | undefined;
+}
+
 /**
- * One canary per class, watched for a while, then everybody; where proof is possible two growing stages of
- * pairs between.
+ * One canary per class, watched for a while, and everybody at last. Between them: where proof is possible two
+ * growing stages of pairs; where it is not, as much of the fleet as may run a release without proof, and then
+ * a person decides. A first version can be worse than nothing that runs, so it needs neither.
  */
 export function stagesFor(
-  { judge }: Pick<EvidenceRules, "judge">,
+  { judge, replaces, gate }: Plan,
   { canarySoakMs: soakMs }: Pick<ControllerConfig, "canarySoakMs">,
 ): Stage[] {
   const canary = { name: "canary", select: { by: "per-class", count: 1 }, soakMs };
@@ -74,7 +86,15 @@ export function stagesFor(
     // Half of them are controls, so a quarter of the fleet runs the release before the proof.
     { name: "wide", select: { by: "percent", percent: 44 }, soakMs },
   ];
-  const fleet = { name: "fleet", select: { by: "all" } };
-  const stages = judge === "device-gates" ? [canary, fleet] : [canary, ...paired, fleet];
-  return stages.map((stage) => stageSchema.parse(stage));
+  const unproven = { name: "early", select: { by: "percent", percent: 22 }, soakMs };
+  const between = judge !== "device-gates" ? paired : replaces ? [unproven] : [];
+  const needsPerson = judge === "device-gates" && replaces;
+  const before = [canary, ...between].map((stage) => stageSchema.parse(stage));
+  const last = before.pop();
+  assert(last !== undefined, "a canary comes first");
+  return [
+    ...before,
+    { ...last, gate: gate ?? (needsPerson ? "manual" : "automatic") },
+    stageSchema.parse({ name: "fleet", select: { by: "all" } }),
+  ];
 }

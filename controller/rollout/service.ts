@@ -14,7 +14,7 @@ import { candidatesOf } from "./candidates.ts";
 import { addRollout, applyEvent, nobody } from "./events.ts";
 import { openLedger } from "./evidence/store.ts";
 import { endingStage, type OnHarm } from "./machine.ts";
-import { type Judge, promiseOf, stagesFor } from "./promise.ts";
+import { type Gate, type Judge, promiseOf, stagesFor } from "./promise.ts";
 import { type RolloutView, rolloutRow, showRollout, stateOf } from "./views.ts";
 
 export interface RolloutOrder {
@@ -27,26 +27,34 @@ export interface RolloutOrder {
   readonly seed?: string | undefined;
   /** What lets the whole fleet have it; by default proof where the fleet is large enough for one. */
   readonly judge?: Judge | undefined;
+  /** Of the stage before the whole fleet, where no stages are given; by default a person where nothing is proven. */
+  readonly gate?: Gate | undefined;
   /** Whether devices that committed it go back by themselves when the rollout does harm. */
   readonly onHarm?: OnHarm | undefined;
 }
 
 /**
- * Errors: `not-found` when no class has a variant; `conflict` when the first stage selects nobody.
+ * Errors: `not-found` when no class has a variant; `conflict` when the first stage selects nobody;
+ * `input-invalid` for a gate beside stages.
  */
 export async function startRollout(
   ctx: ControllerContext,
   order: RolloutOrder,
   by = "admin",
 ): Promise<RolloutView> {
+  if (order.stages !== undefined && order.gate !== undefined) {
+    throw new FleetError("input-invalid", "each stage that is given says its own gate");
+  }
   const { id, touched } = await ctx.db.transaction().execute(async (trx) => {
     await requireChoice(trx, order);
     const { model, version, seed } = order;
     const kind = order.aa === true ? "aa" : "release";
     const all = await candidatesOf(ctx, trx, { ...unstored, kind, model, version });
     const { rules, power } = await promiseOf(ctx, trx, { ...order, candidates: all });
+    const replaces = kind === "release" && all.some(({ runsModel }) => runsModel);
     const stages =
-      order.stages?.map((stage) => stageSchema.parse(stage)) ?? stagesFor(rules, ctx.config);
+      order.stages?.map((stage) => stageSchema.parse(stage)) ??
+      stagesFor({ judge: rules.judge, replaces, gate: order.gate }, ctx.config);
     if (all.length === 0) throw nobody(stages[0]?.name);
     const { onHarm = "roll-back" } = order;
     const said = `judged by ${rules.judge}: ${power.why}`;

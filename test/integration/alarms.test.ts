@@ -26,7 +26,7 @@ afterEach(() => world.db.destroy());
 /** Brings a version to everybody; answers its rollout, and its bundle. */
 async function release(version: string) {
   const bundle = (await world.addVersion(version)).camera;
-  const { id } = await startRollout(world.ctx, { model, version, judge: "device-gates" });
+  const { id } = await startRollout(world.ctx, { model, version, gate: "automatic" });
   for (;;) {
     const { attempts, status } = await showRollout(world.ctx, id);
     const open = attempts.filter((each) => each.status === "offered");

@@ -8,7 +8,7 @@ import { advanceAllRollouts, advanceRollout } from "../../controller/rollout/adv
 import { ledgerRows } from "../../controller/rollout/evidence/store.ts";
 import { evidenceOf, strataOf } from "../../controller/rollout/evidence/view.ts";
 import { onAttemptOutcome } from "../../controller/rollout/outcome.ts";
-import { type RolloutOrder, startRollout } from "../../controller/rollout/service.ts";
+import { type RolloutOrder, startRollout, steerRollout } from "../../controller/rollout/service.ts";
 import { showRollout } from "../../controller/rollout/views.ts";
 import {
   model,
@@ -239,6 +239,25 @@ describe("a rollout that cannot prove anything", () => {
     expect(power).toContain("about 10 in 10,000 healthy devices roll back");
     while ((await answerAll(id, () => 0)) > 0);
     expect(await showRollout(world.ctx, id)).toMatchObject({ status: "completed" });
+  });
+  it("waits for a person before the whole fleet, where something runs already", async () => {
+    await fleet(12);
+    await firstVersion();
+    const { id } = await startRollout(world.ctx, { model, version: "2" });
+    while ((await answerAll(id, () => 0)) > 0);
+    const waiting = await showRollout(world.ctx, id);
+    expect(waiting).toMatchObject({ status: "awaiting-promotion", stage: 1 });
+    expect(waiting.attempts.length).toBeLessThan(6);
+    await steerRollout(world.ctx, id, "promote", "the shops are content");
+    while ((await answerAll(id, () => 0)) > 0);
+    expect(await showRollout(world.ctx, id)).toMatchObject({ status: "completed" });
+  });
+  it("takes no gate beside stages, which say their own", async () => {
+    await fleet(2);
+    await world.addVersion("1");
+    const stages = [{ name: "all", select: { by: "all" as const } }];
+    const start = startRollout(world.ctx, { model, version: "1", stages, gate: "manual" });
+    await expect(start).rejects.toMatchObject({ code: "input-invalid" });
   });
   it("is stopped by devices that fall silent after their offer", async () => {
     await fleet(40);

@@ -46,7 +46,9 @@ beforeAll(async () => {
   await until("the device to be seen away", async () =>
     (await getDevice(controller.ctx, device)).online ? undefined : true,
   );
-  yesterdaysRollout = (await startRollout(controller.ctx, { model, version: "2" })).id;
+  yesterdaysRollout = (
+    await startRollout(controller.ctx, { model, version: "2", gate: "automatic" })
+  ).id;
   await makeBackup(ports, { dataDir: at("today"), to: at("backup") });
 
   agent = await startTestAgent({ dataDir: at(device) });
@@ -98,7 +100,7 @@ const online = () =>
   });
 
 async function rollOut(version: string) {
-  const { id } = await startRollout(controller.ctx, { model, version });
+  const { id } = await startRollout(controller.ctx, { model, version, gate: "automatic" });
   const rollout = await ended(id);
   await until(`${device} to report ${version}`, async () => {
     const committed = await running();

@@ -149,6 +149,7 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
     "rollout start digits 2 --watch",
     "rollout start digits 2 --stage canary=per-class:1 --stage europe=regions:eu-west --stage rest=all",
     "rollout start digits 2 --stage 'shop=query:labels.site=paris@10%;manual;soak=2h' --stage 'rest=all;concurrent=20'",
+    "rollout start digits 2 --gate automatic --watch",
     "rollout start digits 2 --aa",
   ])
     .option("--stage <stage>", stagesHelp, collectStages)
@@ -160,6 +161,12 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
         "--judge <judge>",
         "what lets the whole fleet have it; by default proof where the fleet is large enough",
       ).choices(["e-process", "group-sequential", "device-gates"]),
+    )
+    .addOption(
+      new Option(
+        "--gate <gate>",
+        "before the whole fleet, without --stage; by default a person where nothing is proven",
+      ).choices(["automatic", "manual"]),
     )
     .addOption(
       new Option(
@@ -183,6 +190,7 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
           ...(options.aa === true ? { aa: true } : {}),
           ...(options.seed === undefined ? {} : { seed: options.seed }),
           ...(options.judge === undefined ? {} : { judge: options.judge }),
+          ...(options.gate === undefined ? {} : { gate: options.gate }),
           ...(options.onHarm === undefined ? {} : { onHarm: options.onHarm }),
         },
       });

@@ -107,5 +107,5 @@ function inWords(power: Omit<Power, "why">, devices: number): string {
   if (power.canPromote) {
     return `${devices} devices form ${power.pairsPossible} pairs; a healthy release is proven after about ${power.pairsNeeded}; ${seen}; ${health}`;
   }
-  return `${devices} devices form ${power.pairsPossible} pairs, ${power.pairsNeeded} are needed to prove that a release does no harm: the fleet cannot prove it; ${seen}; every device still decides by its own gates and its soak; the whole fleet follows on those alone (an expansion, not a claim) or when somebody promotes it (gate: manual); ${health}`;
+  return `${devices} devices form ${power.pairsPossible} pairs, ${power.pairsNeeded} are needed to prove that a release does no harm: the fleet cannot prove it; ${seen}; every device still decides by its own gates and its soak; the whole fleet follows when somebody promotes it (gate: manual), or on those alone where that is ordered (gate: automatic; an expansion, not a claim); ${health}`;
 }

@@ -150,12 +150,17 @@ export const rolloutRoutes = {
        * fleet. By default proof, where the fleet is large enough for it.
        */
       judge: z.enum(["e-process", "group-sequential", "device-gates"]).optional(),
+      /**
+       * Of the stage before the whole fleet, where no stages are given. By default a person lets the fleet
+       * follow where nothing is proven and something runs that the release replaces.
+       */
+      gate: z.enum(["automatic", "manual"]).optional(),
       /** What happens to devices that committed a release which does harm. */
       onHarm: z.enum(["roll-back", "stop"]).default("roll-back"),
     }),
     answer: rolloutSchema,
     status: 201,
-    errors: ["not-found", "conflict"],
+    errors: ["input-invalid", "not-found", "conflict"],
   }),
   listRollouts: defineRoute({
     method: "GET",

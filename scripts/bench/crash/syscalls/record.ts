@@ -63,7 +63,7 @@ export async function recordUpdate(folder: string, channels = channelsUsual): Pr
     await prepare(before, "2", { channels, scale: 1.001 }),
   ] as const;
   await firstVersion(before, folder, agentDir);
-  const rollout = (await startRollout(before.ctx, { model, version: "2" })).id;
+  const rollout = (await startRollout(before.ctx, { model, version: "2", gate: "automatic" })).id;
   await before.stop();
 
   const servers = {

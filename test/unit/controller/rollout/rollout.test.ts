@@ -11,7 +11,7 @@ import {
 import { type RolloutStatus, rolloutStatuses } from "../../../../shared/api/routes/rollouts.ts";
 
 const state = {
-  stages: stagesFor({ judge: "device-gates" }, { canarySoakMs: 0 }),
+  stages: stagesFor({ judge: "device-gates", replaces: false }, { canarySoakMs: 0 }),
   stage: 0,
   stageStartedAtMs: 1,
   seed: "s",
