@@ -30,11 +30,12 @@ export function slotLimits({ limitsJson }: Pick<SlotRow, "limitsJson">): SlotLim
   return limitsJson === null ? {} : limitsSchema.parse(JSON.parse(limitsJson));
 }
 
-/** What a runner on the slot is started with. */
+/** What a runner on the models of these slots is started with; no limit unless each has one. */
 export function memoryLimit(
   files: Files,
-  slot: Pick<SlotRow, "limitsJson">,
+  slots: readonly Pick<SlotRow, "limitsJson">[],
 ): Pick<RunnerOptions, "memory"> {
-  const { ramBytesMax } = slotLimits(slot);
-  return ramBytesMax === undefined ? {} : { memory: { files, ramBytesMax } };
+  let ramBytesMax = 0;
+  for (const slot of slots) ramBytesMax += slotLimits(slot).ramBytesMax ?? Number.POSITIVE_INFINITY;
+  return Number.isFinite(ramBytesMax) ? { memory: { files, ramBytesMax } } : {};
 }

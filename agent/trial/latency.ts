@@ -4,7 +4,9 @@
  *
  * The coin makes the sign test exact whatever the machine does meanwhile: if the model makes no
  * difference, each pair is as likely to come out above 1 as below, so load widens the bound and does not
- * tilt it. Processor time does not count while another process has the core, so a model that is twice
+ * tilt it. That holds for two models in one process. Two processes may stay on cores of different speed for
+ * the whole comparison (measured on two busy cores, 2026-11-24: one model against itself 1.35, one process on
+ * each core; the same happens on processors with large and small cores). Processor time does not count while another process has the core, so a model that is twice
  * as slow is seen on a busy machine too. A block is short, so that the two of a pair see the same load.
  */
 import type { Runner } from "../../shared/inference/runner.ts";

@@ -2,9 +2,8 @@
  * The trial of a candidate on this device: it must load, compute what the controller computed, be
  * good enough, not worse than the running model on the same samples, and fit time and memory.
  *
- * Invariants: candidate and running model each live in a child of their own; the serving runner is
- * not touched; the decision needs nothing from the network; a crash of the running model is not the
- * candidate's.
+ * Invariants: both models live in children that serve nobody; the serving runner is not touched; the
+ * decision needs nothing from the network; what the running model fails at is not the candidate's fault.
  */
 import type { Bundle } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
@@ -14,6 +13,7 @@ import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.
 import type { AgentContext } from "../context.ts";
 import type { SlotName } from "../state/store.ts";
 import { readSlotBundle } from "../update/install.ts";
+import { worldError } from "../world-error.ts";
 import { judgeGolden } from "./golden.ts";
 import { comparableModel, slotRunner } from "./models.ts";
 import { type Proof, readProof } from "./proof.ts";
@@ -43,7 +43,7 @@ export async function runTrial(context: AgentContext, order: TrialOrder): Promis
   const trial: Trial = { ...order, bundle, proof, gates: [], compares: true };
   const { onInconclusive } = manifest.gates;
   try {
-    await withModels(context, trial, (models) => judgeOnce(context, trial, models));
+    await withModels(context, trial, "apart", (models) => judgeOnce(context, trial, models));
     if (proof !== undefined && verdictOf(trial.gates, onInconclusive).failed === undefined) {
       await judgeTimes(context, trial);
     }
@@ -79,7 +79,7 @@ async function judgeTimes(context: AgentContext, trial: Trial): Promise<void> {
   for (;;) {
     const look = context.store.beginLook(attempt);
     if (look > looksMax) break;
-    await withModels(context, trial, async (models) => {
+    await withModels(context, trial, "together", async (models) => {
       gates.splice(
         before,
         Number.POSITIVE_INFINITY,
@@ -99,35 +99,53 @@ async function judgeTimes(context: AgentContext, trial: Trial): Promise<void> {
 }
 
 /**
- * Runs `work` on fresh children that hold the shard's samples. A crash of the running model repeats it
- * without that model. Errors: those of the candidate.
+ * Runs `work` on fresh children that hold the shard's samples: one for both models or one for each. When
+ * the running model fails, it is repeated without that model: a damaged one must not keep its successor
+ * out. Errors: those of the candidate.
  */
 async function withModels(
   context: AgentContext,
   trial: Trial,
+  where: "apart" | "together",
   work: (models: Compared) => Promise<void>,
 ): Promise<void> {
   const { manifest, slot, bundle, proof } = trial;
+  const { model } = manifest;
+  const compares = proof !== undefined && trial.compares;
+  const beside = where === "together" && compares ? context.store.committedSlot(model) : undefined;
   let candidate: Runner | undefined;
   let running: Runner | undefined;
-  const gone = new Set<string>();
+  let runningFailed = false;
+  const blame = (error: unknown): never => {
+    runningFailed = true;
+    throw error;
+  };
   try {
-    candidate = await slotRunner(context, manifest.model, slot, bundle);
-    candidate.onExit(() => gone.add("candidate"));
-    if (proof !== undefined && trial.compares) {
-      running = await comparableModel(context, manifest.model, bundle);
-      running?.onExit(() => gone.add("running"));
+    candidate = await slotRunner(context, model, slot, bundle, beside);
+    if (compares) {
+      const shared = beside && candidate;
+      running = await comparableModel(context, model, bundle, shared).catch(blame);
     }
     if (proof !== undefined) await candidate.setSamples(proof.shard.inputs);
-    if (proof !== undefined) await running?.setSamples(proof.shard.inputs);
-    return await work({ candidate, running });
+    if (proof !== undefined) await running?.setSamples(proof.shard.inputs).catch(blame);
+    return await work({ candidate, running: running && blaming(running, blame) });
   } catch (error) {
-    if (!isFleetError(error) || !gone.has("running") || gone.has("candidate")) throw error;
-    context.log.warn("the committed model crashed in the trial", { error: error.message });
+    if (!runningFailed || worldError(error) === undefined) throw error;
+    context.log.warn("the committed model cannot be compared", { model, error: String(error) });
     trial.compares = false;
   } finally {
     await candidate?.close();
     await running?.close();
   }
-  await withModels(context, trial, work);
+  await withModels(context, trial, where, work);
+}
+
+/** The runner, with `blame` told of each call that fails. */
+function blaming(runner: Runner, blame: (error: unknown) => never): Runner {
+  return {
+    ...runner,
+    evaluate: (onProgress) => runner.evaluate(onProgress).catch(blame),
+    benchmark: (block) => runner.benchmark(block).catch(blame),
+    memory: () => runner.memory().catch(blame),
+  };
 }

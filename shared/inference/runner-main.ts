@@ -1,5 +1,6 @@
 /**
- * The child process that holds one ONNX session and nothing else, so its peak memory is the model's.
+ * The child process that holds one ONNX session and nothing else, so its peak memory is the model's; a
+ * second one only to be timed beside it, since two processes may sit on cores of different speed.
  * It leaves when its channel closes. That is seen between runs only, since a run blocks the event loop:
  * the operating system ends it inside a run (`shared/adapters/system-processes.ts`).
  */
@@ -29,12 +30,11 @@ interface Loaded {
 /** Samples between two progress messages. */
 const progressEvery = 256;
 
-/** What this process holds: one model and its raw samples, which are prepared when they are used. */
-interface Held {
-  loaded: Loaded | undefined;
+/** A model and its raw samples, which are prepared when they are used. */
+interface Held extends Loaded {
   samples: readonly Readonly<Record<string, Uint8Array>>[];
 }
-const held: Held = { loaded: undefined, samples: [] };
+const held = new Map<number, Held>();
 
 process.on("disconnect", () => process.exit(0));
 process.on("message", (message) => {
@@ -57,30 +57,26 @@ function reply(message: RunnerReply): void {
 }
 
 function perform(request: RunnerRequest): Promise<unknown> | unknown {
+  if (request.call === "load") return load(request);
+  const model = held.get(request.model);
+  if (model === undefined) throw new FleetError("model-missing", "no model is loaded yet");
   switch (request.call) {
-    case "load":
-      return load(request);
     case "infer":
-      return inferFinite(feedsOf(model(), request.sample));
+      return inferFinite(model, feedsOf(model, request.sample));
     case "set-samples":
-      held.samples = splitSamples(model().interface, request.samples);
-      return held.samples.length;
+      model.samples = splitSamples(model.interface, request.samples);
+      return model.samples.length;
     case "evaluate":
-      return evaluate(request.id);
+      return evaluate(model, request.id);
     case "benchmark":
-      return benchmark(request.runs, request.firstSample);
+      return benchmark(model, request);
     case "memory":
       return {
         ramPeakBytes: ramPeakBytes(),
-        ramBaseBytes: model().ramBaseBytes,
-        loadMs: model().loadMs,
+        ramBaseBytes: model.ramBaseBytes,
+        loadMs: model.loadMs,
       };
   }
-}
-
-function model(): Loaded {
-  if (held.loaded === undefined) throw new FleetError("model-missing", "no model is loaded yet");
-  return held.loaded;
 }
 
 async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<unknown> {
@@ -99,7 +95,7 @@ async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<
     ramBaseBytes,
   };
   checkInputs(loaded);
-  held.loaded = loaded;
+  held.set(request.model, { ...loaded, samples: [] });
   return { onnxruntime: env.versions.node ?? env.versions.common };
 }
 
@@ -158,13 +154,13 @@ function batched(wanted: TensorFact, sample: Feed): Feed {
     : { ...sample, shape: [1, ...sample.shape] };
 }
 
-async function infer(feeds: Record<string, Feed>): Promise<Answer> {
-  return answerOf(model().interface.output, await model().session.run(feeds));
+async function infer(model: Loaded, feeds: Record<string, Feed>): Promise<Answer> {
+  return answerOf(model.interface.output, await model.session.run(feeds));
 }
 
 /** For a client, who can do nothing with NaN. Errors: `onnx-not-finite`. */
-async function inferFinite(feeds: Record<string, Feed>): Promise<Answer> {
-  const answer = await infer(feeds);
+async function inferFinite(model: Loaded, feeds: Record<string, Feed>): Promise<Answer> {
+  const answer = await infer(model, feeds);
   if (answer.kind === "classification" && answer.index < 0) {
     throw new FleetError("onnx-not-finite", "the model's scores are not numbers");
   }
@@ -193,15 +189,16 @@ function splitSamples(spec: ModelInterface, samples: Samples): Record<string, Ui
 }
 
 /** Class index of each sample; for other models the outputs of each sample, flattened to float32. */
-async function evaluate(id: number): Promise<Evaluation> {
-  const top1 = new Int32Array(held.samples.length);
+async function evaluate(model: Held, id: number): Promise<Evaluation> {
+  const { samples } = model;
+  const top1 = new Int32Array(samples.length);
   const outputs: Float32Array[] = [];
-  for (const [index, sample] of held.samples.entries()) {
-    const answer = await infer(feedsOf(model(), sample));
+  for (const [index, sample] of samples.entries()) {
+    const answer = await infer(model, feedsOf(model, sample));
     if (answer.kind === "classification") top1[index] = answer.index;
     else outputs.push(flatten(answer));
     if (index % progressEvery === 0)
-      reply({ kind: "progress", id, fraction: index / held.samples.length });
+      reply({ kind: "progress", id, fraction: index / samples.length });
   }
   return { top1, outputs };
 }
@@ -220,10 +217,13 @@ function flatten(answer: Extract<Answer, { kind: "tensors" }>): Float32Array {
 }
 
 /** Times `run` only, over consecutive samples from `firstSample` on. */
-async function benchmark(runs: number, firstSample: number): Promise<Benchmark> {
-  const { session } = model();
-  const feeds = Array.from({ length: Math.min(runs, held.samples.length) }, (_, at) =>
-    feedsOf(model(), held.samples[(firstSample + at) % held.samples.length]!),
+async function benchmark(
+  model: Held,
+  { runs, firstSample }: { runs: number; firstSample: number },
+): Promise<Benchmark> {
+  const { session, samples } = model;
+  const feeds = Array.from({ length: Math.min(runs, samples.length) }, (_, at) =>
+    feedsOf(model, samples[(firstSample + at) % samples.length]!),
   );
   if (feeds.length === 0) {
     throw new FleetError("golden-mismatch", "there are no samples to time");

@@ -13,24 +13,27 @@ export const samplesSchema = z.record(
 /** Raw samples of each input: `data` holds `count` samples of `shape` back to back. */
 export type Samples = z.infer<typeof samplesSchema>;
 
+/** A runner may hold a second model, to be timed in turn with the first on the same core. */
+const addressed = { id: z.int(), model: z.int().min(0).max(1) };
+
 export const runnerRequestSchema = z.discriminatedUnion("call", [
   z.object({
     call: z.literal("load"),
-    id: z.int(),
+    ...addressed,
     modelPath: z.string(),
     interface: modelInterfaceSchema,
     optimizedModelPath: z.string().optional(),
   }),
-  z.object({ call: z.literal("infer"), id: z.int(), sample: z.record(z.string(), bytesSchema) }),
-  z.object({ call: z.literal("set-samples"), id: z.int(), samples: samplesSchema }),
-  z.object({ call: z.literal("evaluate"), id: z.int() }),
+  z.object({ call: z.literal("infer"), ...addressed, sample: z.record(z.string(), bytesSchema) }),
+  z.object({ call: z.literal("set-samples"), ...addressed, samples: samplesSchema }),
+  z.object({ call: z.literal("evaluate"), ...addressed }),
   z.object({
     call: z.literal("benchmark"),
-    id: z.int(),
+    ...addressed,
     runs: z.int().min(1),
     firstSample: z.int().min(0),
   }),
-  z.object({ call: z.literal("memory"), id: z.int() }),
+  z.object({ call: z.literal("memory"), ...addressed }),
 ]);
 export type RunnerRequest = z.infer<typeof runnerRequestSchema>;
 

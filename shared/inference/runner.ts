@@ -37,6 +37,11 @@ export interface Runner {
   /** Times `runs` runs over consecutive samples, from `firstSample` on and round again. */
   benchmark(block: { runs: number; firstSample: number }): Promise<Benchmark>;
   memory(): Promise<RunnerMemory>;
+  /**
+   * A second model in the same process, once: the two of a comparison share core, clock and cache. It
+   * lives and ends with the first. Errors: those of `startRunner`.
+   */
+  loadBeside(model: Pick<RunnerOptions, "modelPath" | "interface">): Promise<Runner>;
   onExit(handler: (why: FleetError) => void): void;
   /** Ends the child; resolves when it is gone. */
   close(): Promise<void>;
@@ -65,38 +70,44 @@ const callTimeoutDefaultMs = 120_000;
  */
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
   const channel = openChannel(options);
-  const callTimeoutMs = options.callTimeoutMs ?? callTimeoutDefaultMs;
-  const call = <Name extends CallName>(
-    name: Name,
-    fields: CallFields<Name>,
-    onProgress?: (fraction: number) => void,
-  ) => channel.call(name, fields, callTimeoutMs, onProgress);
   try {
-    const { onnxruntime } = await channel.call(
-      "load",
-      {
-        modelPath: options.modelPath,
-        interface: options.interface,
-        ...(options.optimizedModelPath && { optimizedModelPath: options.optimizedModelPath }),
-      },
-      options.startTimeoutMs ?? startTimeoutDefaultMs,
-    );
-    return {
-      pid: channel.pid,
-      onnxruntime,
-      infer: (sample, { timeoutMs = callTimeoutMs } = {}) =>
-        channel.call("infer", { sample }, timeoutMs),
-      setSamples: (samples) => call("set-samples", { samples }),
-      evaluate: (onProgress) => call("evaluate", {}, onProgress),
-      benchmark: (block) => call("benchmark", block),
-      memory: () => call("memory", {}),
-      onExit: channel.onExit,
-      close: channel.close,
-    };
+    return await loadModel(channel, options, 0);
   } catch (error) {
     await channel.close();
     throw error;
   }
+}
+
+async function loadModel(channel: Channel, options: RunnerOptions, model: 0 | 1): Promise<Runner> {
+  const callTimeoutMs = options.callTimeoutMs ?? callTimeoutDefaultMs;
+  const call = <Name extends CallName>(
+    name: Name,
+    fields: Omit<CallFields<Name>, "model">,
+    onProgress?: (fraction: number) => void,
+  ) => channel.call(name, { ...fields, model } as CallFields<Name>, callTimeoutMs, onProgress);
+  const { onnxruntime } = await channel.call(
+    "load",
+    {
+      model,
+      modelPath: options.modelPath,
+      interface: options.interface,
+      ...(options.optimizedModelPath && { optimizedModelPath: options.optimizedModelPath }),
+    },
+    options.startTimeoutMs ?? startTimeoutDefaultMs,
+  );
+  return {
+    pid: channel.pid,
+    onnxruntime,
+    infer: (sample, { timeoutMs = callTimeoutMs } = {}) =>
+      channel.call("infer", { model, sample }, timeoutMs),
+    setSamples: (samples) => call("set-samples", { samples }),
+    evaluate: (onProgress) => call("evaluate", {}, onProgress),
+    benchmark: (block) => call("benchmark", block),
+    memory: () => call("memory", {}),
+    loadBeside: (other) => loadModel(channel, { ...options, ...other }, 1),
+    onExit: channel.onExit,
+    close: channel.close,
+  };
 }
 
 type CallName = RunnerRequest["call"];

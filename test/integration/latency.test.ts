@@ -50,13 +50,12 @@ function chainFile(depth: number): string {
   return path;
 }
 
-async function start(depth: number): Promise<Runner> {
-  const runner = await startRunner({
-    processes: systemProcesses(),
-    clock: systemClock(),
-    modelPath: chainFile(depth),
-    interface: modelInterface,
-  });
+const shallow = { modelPath: chainFile(20), interface: modelInterface };
+const deep = { modelPath: chainFile(40), interface: modelInterface };
+const start = (model: typeof shallow) =>
+  startRunner({ processes: systemProcesses(), clock: systemClock(), ...model });
+
+async function filled(runner: Runner): Promise<Runner> {
   const data = new Uint8Array(new Float32Array(8 * width).fill(0.5).buffer);
   await runner.setSamples({ t0: { dtype: "float32", shape: [width], data, count: 8 } });
   return runner;
@@ -83,15 +82,19 @@ afterAll(() => {
 
 describe("on a machine whose cores are all taken", () => {
   it("never calls a model slower than itself, and always one of twice the work", async () => {
-    const [one, same, twice] = await Promise.all([start(20), start(20), start(40)]);
+    const processes = await Promise.all([start(shallow), start(deep)]);
     try {
-      const alike = [await look(same, one), await look(one, same)];
+      const [one, twice] = await Promise.all(processes.map(filled));
+      const [same, once] = await Promise.all(
+        processes.map(async (runner) => filled(await runner.loadBeside(shallow))),
+      );
+      const alike = [await look(same!, one!), await look(one!, same!)];
       expect(alike.map(({ verdict }) => verdict)).not.toContain("fail");
-      const slow = await look(twice, one);
+      const slow = await look(twice!, once!);
       expect(slow).toMatchObject({ verdict: "fail" });
       expect(slow.numbers["stolenFraction"]).toBeGreaterThan(0);
     } finally {
-      await Promise.all([one, same, twice].map((runner) => runner.close()));
+      await Promise.all(processes.map((runner) => runner.close()));
     }
   }, 240_000);
 });

@@ -112,6 +112,22 @@ describe("a runner", () => {
     expect(answer.kind === "tensors" && [...answer.tensors["y"]!.data]).toEqual(expected);
   });
 
+  it("holds a second model beside the first, each with its samples, in one process", async () => {
+    const runner = await start(tinyModelBytes(), tinyInterface);
+    const other = await runner.loadBeside({
+      modelPath: file("other.onnx", identity("float32", [2])),
+      interface: raw("float32", [2]),
+    });
+    expect(other.pid).toBe(runner.pid);
+    const [first, second] = [new Uint8Array(64 * 3), new Uint8Array(8)];
+    await runner.setSamples({ x: { dtype: "uint8", shape: [8, 8], data: first, count: 3 } });
+    await other.setSamples({ x: { dtype: "float32", shape: [2], data: second, count: 1 } });
+    expect((await runner.evaluate()).top1.length).toBe(3);
+    expect((await other.evaluate()).outputs).toEqual([new Float32Array(2)]);
+    await other.close();
+    await expect(runner.evaluate()).rejects.toEqual(code("runner-crashed"));
+  });
+
   it.each([
     ["a batch of four", identity("float32", [4, 2]), raw("float32", [2])],
     ["another size", identity("float32", ["n", 3]), raw("float32", [2])],

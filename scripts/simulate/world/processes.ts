@@ -29,7 +29,7 @@ const ramBaseBytes = 45_000_000;
 const jitter = 0.04;
 
 export interface SimProcesses extends Processes {
-  /** SHA-256 of the model file of every process that lives and has loaded one. */
+  /** SHA-256 of every model file that a living process has loaded. */
   loaded(): string[];
 }
 
@@ -37,11 +37,16 @@ interface Child {
   readonly replies: ((message: unknown) => void)[];
   readonly exits: ((exit: { code: number | null; signal: string | null }) => void)[];
   exited: { code: number | null; signal: string | null } | undefined;
-  model: SyntheticModel | undefined;
-  sha256: string;
+  /** By the number that requests carry. */
+  readonly held: Map<number, Held>;
+  freeAtMs: number;
+}
+
+interface Held {
+  readonly model: SyntheticModel;
+  readonly sha256: string;
   samples: Uint8Array;
   runs: number;
-  freeAtMs: number;
 }
 
 export function simProcesses(options: {
@@ -71,16 +76,13 @@ export function simProcesses(options: {
     });
   };
   return {
-    loaded: () => [...children].filter(({ model }) => model !== undefined).map((one) => one.sha256),
+    loaded: () => [...children].flatMap(({ held }) => [...held.values()].map((one) => one.sha256)),
     fork(): ChildHandle {
       const child: Child = {
         replies: [],
         exits: [],
         exited: undefined,
-        model: undefined,
-        sha256: "",
-        samples: new Uint8Array(),
-        runs: 0,
+        held: new Map(),
         freeAtMs: time.nowMs() + startMs,
       };
       orExit(child, () =>
@@ -139,28 +141,27 @@ function serve(
     reply: { kind: "answer", id, value },
   });
   if (request.call === "load") return load(disk, child, request, answer);
-  const { model } = child;
-  if (model === undefined) {
+  const held = child.held.get(request.model);
+  if (held === undefined) {
     const message = "no model is loaded yet";
     return { tookMs: callMs, reply: { kind: "error", id, code: "model-missing", message } };
   }
+  const { model } = held;
   switch (request.call) {
     case "set-samples": {
-      child.samples = Object.values(request.samples)[0]?.data ?? new Uint8Array();
+      held.samples = Object.values(request.samples)[0]?.data ?? new Uint8Array();
       return answer(0, Object.values(request.samples)[0]?.count ?? 0);
     }
     case "memory":
       return answer(0, { ramPeakBytes: model.ramPeakBytes, ramBaseBytes, loadMs: startMs });
     case "infer":
-      return (
-        ended(child, model, 1) ?? answer(model.latencyMs, answerOf(model, sampleIn(request.sample)))
-      );
+      return ended(held, 1) ?? answer(model.latencyMs, answerOf(model, sampleIn(request.sample)));
     case "evaluate": {
-      const count = sampleCount(child.samples);
+      const count = sampleCount(held.samples);
       const top1 = Int32Array.from({ length: count }, (_, at) =>
-        classOf(model, sampleAt(child.samples, at)),
+        classOf(model, sampleAt(held.samples, at)),
       );
-      return ended(child, model, count) ?? answer(count * model.latencyMs, { top1, outputs: [] });
+      return ended(held, count) ?? answer(count * model.latencyMs, { top1, outputs: [] });
     }
     case "benchmark": {
       const latenciesMs = Float64Array.from(
@@ -168,7 +169,7 @@ function serve(
         () => model.latencyMs * (1 + jitter * (random.nextFloat() - 0.5)),
       );
       const tookMs = latenciesMs.reduce((sum, one) => sum + one, 0);
-      return ended(child, model, request.runs) ?? answer(tookMs, { latenciesMs, cpuMs: tookMs });
+      return ended(held, request.runs) ?? answer(tookMs, { latenciesMs, cpuMs: tookMs });
     }
   }
 }
@@ -189,8 +190,8 @@ function load(
     return { tookMs: callMs, reply };
   }
   if (model.crashes === "loading") return "crash";
-  child.model = model;
-  child.sha256 = bytes === undefined ? "" : sha256Hex(bytes);
+  const sha256 = bytes === undefined ? "" : sha256Hex(bytes);
+  child.held.set(request.model, { model, sha256, samples: new Uint8Array(), runs: 0 });
   return answer(startMs, { onnxruntime: runtime });
 }
 
@@ -199,9 +200,10 @@ function probeModel(path: string): SyntheticModel | undefined {
 }
 
 /** Counts runs; tells how the process ends within these, if it does. */
-function ended(child: Child, model: SyntheticModel, runs: number): "crash" | "hang" | undefined {
-  const first = child.runs + 1;
-  child.runs += runs;
+function ended(held: Held, runs: number): "crash" | "hang" | undefined {
+  const { model } = held;
+  const first = held.runs + 1;
+  held.runs += runs;
   if (model.crashes === "first-run" && first === 1) return "crash";
-  return model.hangsAtRun >= first && model.hangsAtRun <= child.runs ? "hang" : undefined;
+  return model.hangsAtRun >= first && model.hangsAtRun <= held.runs ? "hang" : undefined;
 }
