@@ -141,10 +141,15 @@ async function assemble(parts: {
   const updates = new Map<string, UpdateProgressView>();
   let updater: Updater | undefined;
   const holds = createHolds(context);
-  const reports = createReports(context, () => {
-    const desiredRevision = updater?.desiredRevision() ?? -1;
-    const told = { serving, holds: holds.reported(), updates, desiredRevision };
-    void messenger.send("reported", reportedState(context, told));
+  const reports = createReports(context, {
+    read: () =>
+      reportedState(context, {
+        serving,
+        holds: holds.reported(),
+        updates,
+        desiredRevision: updater?.desiredRevision() ?? -1,
+      }),
+    say: (state) => void messenger.send("reported", state),
   });
   const source = mqttSource(context, (payload) => messenger.send("artifact-request", payload));
   const messenger: Messenger = createMessenger({
@@ -165,7 +170,7 @@ async function assemble(parts: {
       "artifact-refused": source.onRefused,
     },
     onConnected: holds.connected,
-    onPresent: reports.note,
+    onPresent: reports.again,
   });
   const telemetry = createTelemetry(context, messenger);
   const soaks = createSoaks({ context, messenger, serving });
@@ -181,7 +186,8 @@ async function assemble(parts: {
     onProgress(attempt, state, progressFraction, waiting) {
       if (isOutcome(state as UpdateState)) updates.delete(attempt);
       else updates.set(attempt, { state, progressFraction, waiting: waiting ?? null });
-      reports.note();
+      if (updates.has(attempt) && waiting === undefined) reports.progressed();
+      else reports.note();
     },
   });
   serving.onChange(reports.note);
@@ -193,11 +199,7 @@ async function assemble(parts: {
   };
   const port = config.servePort;
   const api = await surroundings.startInferenceApi({ context, serving, record, port });
-  await writeFileAtomic(
-    context.files,
-    servingPath(config.dataDir),
-    new TextEncoder().encode(JSON.stringify({ url: api.url, device: context.identity.device })),
-  );
+  await announce(context, api.url);
   messenger.start();
   soaks.start();
   updater.start();
@@ -215,6 +217,12 @@ async function assemble(parts: {
       parts.release();
     },
   };
+}
+
+/** Tells programs on this device where the model is served. */
+async function announce({ files, dataDir, identity }: AgentContext, url: string): Promise<void> {
+  const text = JSON.stringify({ url, device: identity.device });
+  await writeFileAtomic(files, servingPath(dataDir), new TextEncoder().encode(text));
 }
 
 /** Stores the profile for the controller when it is not the one that was stored last. */

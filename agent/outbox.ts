@@ -35,28 +35,42 @@ export function createOutbox(options: {
 }): Outbox {
   const { store, clock, random, boot } = options.context;
   const inFlight = new Set<string>();
+  /** False when everything that is stored is on its way: there is nothing to look for. */
+  let isNew = true;
   let cancel = () => {};
   let stopped = false;
 
   const flush = (): void => {
-    if (!options.isConnected() || stopped) return;
-    for (const row of store.outboxRows(inFlightMax)) {
+    if (!options.isConnected() || stopped || !isNew) return;
+    const rows = store.outboxRows(inFlightMax);
+    for (const row of rows) {
       const key = `${row.boot}/${row.sequence}`;
       if (inFlight.has(key)) continue;
       if (inFlight.size >= inFlightMax) return;
       inFlight.add(key);
-      options.publish(row.message as MessageName, row.bytes).catch(() => inFlight.delete(key));
+      options.publish(row.message as MessageName, row.bytes).catch(() => land(key));
     }
+    isNew = rows.length === inFlightMax;
+  };
+  /** It is no longer on its way, whatever became of it. */
+  const land = (key: string): void => {
+    inFlight.delete(key);
+    isNew = true;
+  };
+  const forgetInFlight = (): void => {
+    inFlight.clear();
+    isNew = true;
   };
   const resendLater = (): void => {
     cancel = clock.after(ackTimeoutMs * (1 + random.fraction()), () => {
-      inFlight.clear();
+      forgetInFlight();
       flush();
       resendLater();
     });
   };
   return {
     add(name, { bytes, sequence }) {
+      isNew = true;
       const priority = priorities[name] ?? priorityDefault;
       store.addOutboxRow({ boot, sequence, message: name, priority, bytes });
     },
@@ -68,7 +82,7 @@ export function createOutbox(options: {
       for (const row of messages) inFlight.delete(`${row.boot}/${row.sequence}`);
       flush();
     },
-    forgetInFlight: () => inFlight.clear(),
+    forgetInFlight,
     start: resendLater,
     stop() {
       stopped = true;

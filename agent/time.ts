@@ -13,6 +13,8 @@ const floorKey = "timeFloorMs";
 /** What a peer with a trusted clock said last, and when that was by the clock that cannot jump. */
 export interface HeardTime {
   last: { readonly wallMs: number; readonly monotonicMs: number } | undefined;
+  /** The stored floor, once it was read. */
+  floorMs?: number;
 }
 
 interface TimeParts {
@@ -28,17 +30,25 @@ export function timeFloorMs(store: AgentStore): number {
 /** How far the floor may lag behind what a peer says: each rise is a write to flash. */
 const peerStepMs = 60_000;
 
+function floorOf({ store, heardTime }: Omit<TimeParts, "clock">): number {
+  heardTime.floorMs ??= timeFloorMs(store);
+  return heardTime.floorMs;
+}
+
 /** The controller's own time, as its messages carry it; it is as trusted as what it signs. */
-export function hearTime({ store, clock, heardTime }: TimeParts, envelope: Envelope): void {
+export function hearTime(parts: TimeParts, envelope: Envelope): void {
+  const { clock, heardTime } = parts;
   const { wallMs, clockTrusted } = envelope;
   if (wallMs === null || !clockTrusted) return;
   heardTime.last = { wallMs, monotonicMs: clock.monotonicMs() };
-  if (wallMs >= timeFloorMs(store) + peerStepMs) raiseTimeFloor(store, wallMs);
+  if (wallMs >= floorOf(parts) + peerStepMs) raiseTimeFloor(parts, wallMs);
 }
 
 /** Signed metadata and trusted peers raise the floor; it never falls. */
-export function raiseTimeFloor(store: AgentStore, seenMs: number): void {
-  if (seenMs > timeFloorMs(store)) store.setSetting(floorKey, String(seenMs));
+export function raiseTimeFloor(parts: Omit<TimeParts, "clock">, seenMs: number): void {
+  if (seenMs <= floorOf(parts)) return;
+  parts.store.setSetting(floorKey, String(seenMs));
+  parts.heardTime.floorMs = seenMs;
 }
 
 export interface BelievedTime {
@@ -49,8 +59,10 @@ export interface BelievedTime {
   readonly known: boolean;
 }
 
-export function believedNow({ store, clock, heardTime: { last } }: TimeParts): BelievedTime {
-  const floor = timeFloorMs(store);
+export function believedNow(parts: TimeParts): BelievedTime {
+  const { clock } = parts;
+  const { last } = parts.heardTime;
+  const floor = floorOf(parts);
   const wall = clock.wallMs();
   if (wall >= floor) return { ms: wall, trusted: true, known: true };
   if (last === undefined) return { ms: floor, trusted: false, known: false };

@@ -58,6 +58,8 @@ export interface HoldRow {
 }
 
 const gatesSchema = z.array(gateResultSchema);
+/** What an attempt begins with, and most are read with. */
+const noGates = "[]";
 
 export type AgentStore = ReturnType<typeof openAgentStore>;
 
@@ -208,7 +210,8 @@ function attempts(sqlite: Sqlite) {
       state: String(raw["state"]),
       resumes: Number(raw["resumes"]),
       steps: Number(raw["steps"]),
-      gates: gatesSchema.parse(JSON.parse(String(raw["gatesJson"]))),
+      gates:
+        raw["gatesJson"] === noGates ? [] : gatesSchema.parse(JSON.parse(String(raw["gatesJson"]))),
       outcome:
         raw["outcomeJson"] === null
           ? null

@@ -42,7 +42,7 @@ export function admit(
   if (!context.profile.runtime.providers.includes(provider)) {
     throw foreign(`needs the execution provider ${provider}, which is not here`);
   }
-  raiseTimeFloor(context.store, manifest.issuedAtMs);
+  raiseTimeFloor(context, manifest.issuedAtMs);
   const late = expired(context, manifest);
   if (late !== undefined) throw late;
   if (manifest.purpose === "release") refuseOlder(context, manifest);

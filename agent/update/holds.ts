@@ -9,6 +9,7 @@ import { signedSchema } from "../../shared/artifact/signature.ts";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { AgentContext } from "../context.ts";
+import type { HoldRow } from "../state/store.ts";
 
 export interface Holds {
   /** Takes what the controller sent; what is refused is logged with its code. */
@@ -27,6 +28,8 @@ export function createHolds(context: AgentContext): Holds {
   const handlers: (() => void)[] = [];
   /** Sequence of each scope as this connection's controller sent it. */
   const told = new Map<string, number>();
+  let stored: readonly HoldRow[] | undefined;
+  const rows = () => (stored ??= store.holds());
 
   /** Answers whether it was news. Errors: those of `verifyHold`, `hold-foreign`, `hold-older`. */
   const accept = (document: PayloadOf<"hold">["holds"][number]): boolean => {
@@ -35,12 +38,13 @@ export function createHolds(context: AgentContext): Holds {
     const { sequence, held, reason } = hold;
     const scope = scopeKey(hold.scope);
     told.set(scope, sequence);
-    const known = store.holds().find((row) => row.scope === scope)?.sequence ?? 0;
+    const known = rows().find((row) => row.scope === scope)?.sequence ?? 0;
     if (sequence < known) {
       throw new FleetError("hold-older", `hold ${sequence} of ${scope} came after ${known}`);
     }
     if (sequence === known) return false;
     store.saveHold({ scope, sequence, held, reason, documentJson: JSON.stringify(document) });
+    stored = undefined;
     return true;
   };
 
@@ -57,9 +61,9 @@ export function createHolds(context: AgentContext): Holds {
       }
       if (changed) for (const handler of handlers) handler();
     },
-    reason: () => store.holds().find(({ held }) => held)?.reason,
+    reason: () => rows().find(({ held }) => held)?.reason,
     reported: () =>
-      store.holds().map(({ scope, sequence, documentJson }) => ({
+      rows().map(({ scope, sequence, documentJson }) => ({
         scope,
         sequence,
         document:

@@ -70,6 +70,7 @@ export function resendMeasurements(
   { context: { store }, messenger }: UpdateParts,
   wanted: readonly string[],
 ): void {
+  if (wanted.length === 0) return;
   const onTheirWay = new Set(
     store
       .outboxRowsOf("measurement")

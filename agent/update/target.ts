@@ -20,6 +20,8 @@ import { isOutcome } from "./transitions.ts";
 export interface Target {
   readonly model: string;
   readonly attempt: string;
+  /** The controller has the outcome of the attempt. */
+  readonly outcomeKnown: boolean;
   /** The signed manifest as it came, unverified. */
   readonly document: Signed;
 }
@@ -27,11 +29,12 @@ export interface Target {
 export function target(parts: UpdateParts & { onnxruntime: string }, wanted: Target): void {
   const { context, messenger } = parts;
   const { store } = context;
-  const { model, attempt, document } = wanted;
+  const { model, attempt, outcomeKnown, document } = wanted;
   const known = store.attempt(attempt);
   if (known !== undefined) {
     if (known.outcome === null) renew(parts, known, document);
-    else if (!isOnItsWay(store, attempt)) messenger.enqueue("attempt-outcome", known.outcome);
+    else if (!outcomeKnown && !isOnItsWay(store, attempt))
+      messenger.enqueue("attempt-outcome", known.outcome);
     return;
   }
   const add = () => {
@@ -99,7 +102,7 @@ function isOnItsWay(store: AgentContext["store"], attempt: string): boolean {
 /** Concludes an attempt that was added but may not be tried; called in a transaction. */
 export function refuse(
   { context, messenger, serving }: UpdateParts,
-  { model, attempt, document }: Target,
+  { model, attempt, document }: Omit<Target, "outcomeKnown">,
   error: FleetError,
 ): void {
   const { state } = step({ state: "idle", resumes: 0, steps: 0 }, "refused").progress;

@@ -3,10 +3,10 @@
  * once would judge each other's load.
  *
  * Invariants: of one run of the controller, a document with an older revision is ignored (a restored
- * controller counts anew, so another run is listened to); an attempt that has an outcome is never
- * tried again, its outcome is sent again; what a document no longer names is withdrawn; an attempt that
- * must wait lets others go on; a failure of the disk or the database stops updates for a while and
- * never the program.
+ * controller counts anew, so another run is listened to) and the same one changes nothing; an attempt
+ * that has an outcome is never tried again, its outcome is sent again to a controller that does not know
+ * it; what a document no longer names is withdrawn; an attempt that must wait lets others go on; a
+ * failure of the disk or the database stops updates for a while and never the program.
  */
 import { verifyManifest } from "../../shared/artifact/manifest.ts";
 import { signedSchema } from "../../shared/artifact/signature.ts";
@@ -106,6 +106,8 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
     setDesired(next, sender) {
       const known = state.sender === sender ? state.desired : undefined;
       if (known !== undefined && next.revision < known.revision) return;
+      // The revision rises with each change: this is the answer to another birth.
+      if (known?.revision === next.revision && state.targeted) return;
       Object.assign(state, { desired: next, sender, targeted: false } satisfies Partial<State>);
       try {
         targetAll(parts, state);
@@ -128,8 +130,8 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
 function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): void {
   const { desired } = state;
   if (desired?.standing === "active") {
-    for (const [model, { attempt, manifest }] of Object.entries(desired.models)) {
-      target(parts, { model, attempt, document: manifest });
+    for (const [model, { attempt, outcomeKnown, manifest }] of Object.entries(desired.models)) {
+      target(parts, { model, attempt, outcomeKnown, document: manifest });
     }
     resendMeasurements(
       parts,

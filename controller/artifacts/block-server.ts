@@ -8,6 +8,7 @@ import { blockBytes } from "../../shared/protocol/messages/artifact-transfer.ts"
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DirectHandler } from "../mqtt/handlers/handler.ts";
+import { prepared } from "../storage/prepared.ts";
 
 type Request = PayloadOf<"artifact-request">;
 
@@ -52,31 +53,44 @@ async function allowedBytes(
   device: string,
   sha256: string,
 ): Promise<number | undefined> {
-  for (const manifest of await manifestsOf(ctx, device)) {
-    const proofs = manifest.golden.flatMap(({ shard, reference }) => [shard, reference]);
-    const direct = [manifest.bundle, ...proofs].find((ref) => ref.sha256 === sha256);
-    if (direct !== undefined) return direct.bytes;
-    const bytes = await ctx.blobs.read(manifest.bundle.sha256, {
-      maxBytes: bundleDescriptorBytesMax,
-    });
-    const file = decodeBundle(bytes, manifest.bundle.sha256).files.find(
-      (one) => one.sha256 === sha256,
-    );
-    if (file !== undefined) return file.bytes;
+  for (const find of [orderedManifests, measuredManifests]) {
+    for (const manifest of await find(ctx, device)) {
+      const bytes = await bytesIn(ctx, manifest, sha256);
+      if (bytes !== undefined) return bytes;
+    }
   }
   return undefined;
 }
 
-async function manifestsOf(ctx: ControllerContext, device: string): Promise<Manifest[]> {
-  const attempts = await ctx.db
+/** Length of the artifact when the manifest leads to it. */
+async function bytesIn(
+  ctx: ControllerContext,
+  { bundle, golden }: Manifest,
+  sha256: string,
+): Promise<number | undefined> {
+  const proofs = golden.flatMap(({ shard, reference }) => [shard, reference]);
+  const direct = [bundle, ...proofs].find((ref) => ref.sha256 === sha256);
+  if (direct !== undefined) return direct.bytes;
+  const bytes = await ctx.blobs.read(bundle.sha256, { maxBytes: bundleDescriptorBytesMax });
+  return decodeBundle(bytes, bundle.sha256).files.find((one) => one.sha256 === sha256)?.bytes;
+}
+
+const orderedRows = prepared((db, { device }: { device: string }) =>
+  db
     .selectFrom("desiredModels")
     .innerJoin("attempts", "attempts.id", "desiredModels.attempt")
     .innerJoin("devices", "devices.id", "desiredModels.device")
     .select("manifestJson")
     .where("desiredModels.device", "=", device)
-    .where("devices.standing", "=", "active")
-    .execute();
-  const measurements = await ctx.db
+    .where("devices.standing", "=", "active"),
+);
+
+async function orderedManifests(ctx: ControllerContext, device: string): Promise<Manifest[]> {
+  return (await orderedRows(ctx.db, { device })).rows.map(manifestOf);
+}
+
+async function measuredManifests(ctx: ControllerContext, device: string): Promise<Manifest[]> {
+  const rows = await ctx.db
     .selectFrom("measurements")
     .innerJoin("devices", "devices.id", "measurements.device")
     .select("manifestJson")
@@ -84,7 +98,8 @@ async function manifestsOf(ctx: ControllerContext, device: string): Promise<Mani
     .where("measurements.status", "=", "wanted")
     .where("devices.standing", "=", "active")
     .execute();
-  return [...attempts, ...measurements].map(({ manifestJson }) =>
-    manifestSchema.parse((JSON.parse(manifestJson) as { signed: unknown }).signed),
-  );
+  return rows.map(manifestOf);
 }
+
+const manifestOf = ({ manifestJson }: { manifestJson: string }): Manifest =>
+  manifestSchema.parse((JSON.parse(manifestJson) as { signed: unknown }).signed);

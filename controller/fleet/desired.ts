@@ -8,6 +8,7 @@ import { isFleetError } from "../../shared/errors.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
+import { prepared } from "../storage/prepared.ts";
 
 /** Values of one statement; SQLite limits them. */
 const idsMax = 1_000;
@@ -26,40 +27,53 @@ export async function raiseDesiredRevision(
   }
 }
 
-export async function desiredOf(
-  ctx: ControllerContext,
-  device: string,
-): Promise<PayloadOf<"desired"> | undefined> {
-  const row = await ctx.db
-    .selectFrom("devices")
-    .select(["desiredRevision", "standing"])
-    .where("id", "=", device)
-    .executeTakeFirst();
-  if (row === undefined) return undefined;
-  const models = await ctx.db
+const revisionOf = prepared((db, { device }: { device: string }) =>
+  db.selectFrom("devices").select(["desiredRevision", "standing"]).where("id", "=", device),
+);
+
+const wantedModels = prepared((db, { device }: { device: string }) =>
+  db
     .selectFrom("desiredModels")
     .innerJoin("attempts", "attempts.id", "desiredModels.attempt")
-    .select(["desiredModels.model", "attempts.id", "attempts.arm", "attempts.manifestJson"])
-    .where("desiredModels.device", "=", device)
-    .execute();
-  const measurements = await ctx.db
+    .select([
+      "desiredModels.model",
+      "attempts.id",
+      "attempts.arm",
+      "attempts.outcome",
+      "attempts.manifestJson",
+    ])
+    .where("desiredModels.device", "=", device),
+);
+
+const wantedMeasurements = prepared((db, { device }: { device: string }) =>
+  db
     .selectFrom("measurements")
     .select(["id", "manifestJson"])
     .where("device", "=", device)
     .where("status", "=", "wanted")
     .orderBy("createdAtMs")
     .orderBy("id")
-    .limit(64)
-    .execute();
+    .limit(64),
+);
+
+export async function desiredOf(
+  ctx: ControllerContext,
+  device: string,
+): Promise<PayloadOf<"desired"> | undefined> {
+  const [row] = (await revisionOf(ctx.db, { device })).rows;
+  if (row === undefined) return undefined;
+  const models = (await wantedModels(ctx.db, { device })).rows;
+  const measurements = (await wantedMeasurements(ctx.db, { device })).rows;
   return {
     revision: row.desiredRevision,
     standing: row.standing as PayloadOf<"desired">["standing"],
     models: Object.fromEntries(
-      models.map(({ model, id, arm, manifestJson }) => [
+      models.map(({ model, id, arm, outcome, manifestJson }) => [
         model,
         {
           attempt: id,
           arm: arm as PayloadOf<"desired">["models"][string]["arm"],
+          outcomeKnown: outcome !== null,
           manifest: JSON.parse(manifestJson) as Signed,
         },
       ]),
@@ -83,13 +97,17 @@ export async function publishDesired(
   }
 }
 
-/** At start and after a lost connection: nobody knows what the broker lost. */
+/**
+ * After a lost connection nobody knows what the broker lost. Who is not known to be there asks by its
+ * birth, at a start everybody.
+ */
 export async function publishAllDesired(ctx: ControllerContext): Promise<void> {
   await renewManifests(ctx);
   const rows = await ctx.db
     .selectFrom("devices")
     .select("id")
     .where("standing", "!=", "retired")
+    .where("online", "=", 1)
     .execute();
   await publishDesired(
     ctx,

@@ -126,6 +126,7 @@ export async function publishHolds(
   to: HoldScope | { device: string },
 ): Promise<void> {
   const rows = await ctx.db.selectFrom("holds").selectAll().execute();
+  if (rows.length === 0) return;
   const documents = new Map(
     rows.map(({ scope, documentJson }) => [scope, JSON.parse(documentJson) as Signed]),
   );

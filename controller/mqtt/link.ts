@@ -20,6 +20,7 @@ import { controllerFilters, parseTopic, topicOf } from "../../shared/protocol/to
 import type { ControllerContext } from "../context.ts";
 import { publishAllDesired } from "../fleet/desired.ts";
 import { publishHolds } from "../fleet/holds.ts";
+import { prepared } from "../storage/prepared.ts";
 import { createAcks } from "./acks.ts";
 import type { Gate } from "./gate.ts";
 import type { DirectHandler, DirectName, OutboxHandler, OutboxName } from "./handlers/handler.ts";
@@ -194,15 +195,15 @@ async function handle(ctx: ControllerContext, topic: string, bytes: Uint8Array):
  * Errors: `device-retired`, also for an identity that is not known.
  */
 async function refuseRetired(ctx: ControllerContext, device: string): Promise<void> {
-  const row = await ctx.db
-    .selectFrom("devices")
-    .select("standing")
-    .where("id", "=", device)
-    .executeTakeFirst();
+  const [row] = (await standingOf(ctx.db, { device })).rows;
   if (row !== undefined && row.standing !== "retired") return;
   ctx.disconnect(device);
   throw new FleetError("device-retired", `${device} is ${row?.standing ?? "not known"}`);
 }
+
+const standingOf = prepared((db, { device }: { device: string }) =>
+  db.selectFrom("devices").select("standing").where("id", "=", device),
+);
 
 /** Stores the message and its effect in one transaction; acks it only after the commit. */
 async function handleOutbox(

@@ -15,13 +15,13 @@ import { countStages } from "./counting.ts";
 import { applyEvent } from "./events.ts";
 import { judgeStage } from "./judging.ts";
 import { endingStage, type RolloutState } from "./machine.ts";
-import { joinLate } from "./members.ts";
+import { isPendingMember, isSettledMember, joinLate } from "./members.ts";
 import { offerPending } from "./offers.ts";
 import { proofOf, proofVerdict } from "./proof.ts";
 import { settleSoaks } from "./soaks.ts";
 import { type StageVerdict, stageVerdict } from "./stage-verdict.ts";
 import { liveStatuses, offeringStatuses, type RolloutEvent } from "./transitions.ts";
-import { rolloutRow, stateOf } from "./views.ts";
+import { findRollout, rolloutRow, stateOf } from "./views.ts";
 
 /** Looks at the current stage and takes every step that its attempts allow. */
 export async function advanceRollout(ctx: ControllerContext, id: string): Promise<void> {
@@ -54,7 +54,7 @@ async function advanceOnce(
   trx: Database,
   id: string,
 ): Promise<Touched | undefined> {
-  const row = await trx.selectFrom("rollouts").selectAll().where("id", "=", id).executeTakeFirst();
+  const row = await findRollout(trx, id);
   if (row === undefined) return undefined;
   const status = row.status as RolloutStatus;
   if (status === "awaiting-approval") return undefined;
@@ -149,12 +149,14 @@ export async function deviceAppeared(ctx: ControllerContext, device: string): Pr
   const touched: string[] = [];
   for (const { id, status } of await standingRollouts(ctx.db)) {
     if (!offeringStatuses.includes(status as RolloutStatus)) continue;
+    if (await isSettledMember(ctx.db, id, device)) continue;
     const offered = await keepGoing(ctx, id, () =>
       ctx.db.transaction().execute(async (trx) => {
         const row = await rolloutRow(trx, id);
         if (!offeringStatuses.includes(row.status as RolloutStatus)) return [];
-        await joinLate(ctx, trx, row, stateOf(row), [device]);
-        return offerPending(ctx, trx, row, stateOf(row));
+        const state = stateOf(row);
+        await joinLate(ctx, trx, row, state, [device]);
+        return (await isPendingMember(trx, id, device)) ? offerPending(ctx, trx, row, state) : [];
       }),
     );
     touched.push(...(offered ?? []));

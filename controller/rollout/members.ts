@@ -9,6 +9,7 @@ import { sha256Hex } from "../../shared/artifact/hash.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
+import { prepared } from "../storage/prepared.ts";
 import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
 import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
 import { drawPairs, stratumOf } from "./evidence/pairing.ts";
@@ -158,6 +159,40 @@ async function comesBack(
     .where("device", "=", device.id)
     .execute();
   return true;
+}
+
+/** A member for which its appearance changes nothing: it has its offer, or gets none, as its class stands. */
+export async function isSettledMember(
+  db: Database,
+  rollout: string,
+  device: string,
+): Promise<boolean> {
+  return (await settledRows(db, { rollout, device })).rows.length > 0;
+}
+
+const settledRows = prepared((db, { rollout, device }: { rollout: string; device: string }) =>
+  db
+    .selectFrom("rolloutMembers")
+    .innerJoin("devices", "devices.id", "rolloutMembers.device")
+    .select("rolloutMembers.status")
+    .where("rolloutMembers.rollout", "=", rollout)
+    .where("rolloutMembers.device", "=", device)
+    .where("rolloutMembers.status", "in", ["offered", "held", "taken"])
+    .whereRef("rolloutMembers.deviceClass", "=", "devices.deviceClass"),
+);
+
+export async function isPendingMember(
+  trx: Database,
+  rollout: string,
+  device: string,
+): Promise<boolean> {
+  const member = await trx
+    .selectFrom("rolloutMembers")
+    .select("status")
+    .where("rollout", "=", rollout)
+    .where("device", "=", device)
+    .executeTakeFirst();
+  return member?.status === "pending";
 }
 
 async function membersOf(

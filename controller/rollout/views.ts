@@ -5,6 +5,7 @@ import type { Stage } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
+import { prepared } from "../storage/prepared.ts";
 import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
 import { countStages, type StageTally } from "./counting.ts";
 import { type OnHarm, type RolloutState, rolloutStateSchema } from "./machine.ts";
@@ -53,9 +54,17 @@ export type AttemptView = Omit<AttemptTable, "manifestJson" | "gatesJson"> & {
   readonly gates: unknown;
 };
 
+export async function findRollout(db: Database, id: string): Promise<RolloutTable | undefined> {
+  return (await rolloutRows(db, { id })).rows[0];
+}
+
+const rolloutRows = prepared((db, { id }: { id: string }) =>
+  db.selectFrom("rollouts").selectAll().where("id", "=", id),
+);
+
 /** Errors: `not-found`. */
 export async function rolloutRow(db: Database, id: string): Promise<RolloutTable> {
-  const row = await db.selectFrom("rollouts").selectAll().where("id", "=", id).executeTakeFirst();
+  const row = await findRollout(db, id);
   if (row === undefined) throw new FleetError("not-found", `there is no rollout ${id}`);
   return row;
 }

@@ -8,6 +8,7 @@ import { isWorthNoting } from "../../retention/marks.ts";
 import { deviceAppeared } from "../../rollout/advance.ts";
 import { publishLabels } from "../../soak/labels.ts";
 import type { Database } from "../../storage/database.ts";
+import { prepared } from "../../storage/prepared.ts";
 import type { DeviceTable } from "../../storage/schema.ts";
 import type { DirectHandler } from "./handler.ts";
 
@@ -19,21 +20,12 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, birth) => {
   const { session, agentVersion } = birth;
   const nowMs = ctx.clock.wallMs();
   const allowed = await ctx.db.transaction().execute(async (trx) => {
-    const known = await trx
-      .selectFrom("devices")
-      .select(["session", "boot", "online", "standing", "outboxEmptyAtMs"])
-      .where("id", "=", device)
-      .executeTakeFirst();
+    const [known] = (await presenceOf(trx, { device })).rows;
     if (known === undefined || known.standing === "retired") return false;
-    const seen = await trx
-      .selectFrom("deviceBoots")
-      .select("boot")
-      .where("device", "=", device)
-      .where("boot", "=", boot)
-      .executeTakeFirst();
+    const seen = (await bootOf(trx, { device, boot })).rows.length > 0;
     const judged = judgeBirth(
       { session: known.session, boot: known.boot, online: known.online === 1 },
-      { session, boot, bootSeenBefore: seen !== undefined },
+      { session, boot, bootSeenBefore: seen },
     );
     const isEmpty = birth.outboxPending === 0 && isWorthNoting(known.outboxEmptyAtMs, nowMs);
     const noted = isEmpty ? { outboxEmptyAtMs: nowMs } : {};
@@ -42,14 +34,8 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, birth) => {
       if (isEmpty && known.session === session) await changeDevice(trx, device, noted);
       return true;
     }
-    await trx
-      .insertInto("deviceBoots")
-      .values({ device, boot, sessionFirst: session, sessionLast: session, firstSeenAtMs: nowMs })
-      .onConflict((conflict) =>
-        conflict.columns(["device", "boot"]).doUpdateSet({ sessionLast: session }),
-      )
-      .execute();
-    if (seen === undefined) await forgetOldBoots(trx, device);
+    await storeBoot(trx, { device, boot, session, atMs: nowMs });
+    if (!seen) await forgetOldBoots(trx, { device });
     if (judged.kind === "clone") {
       const { reason } = judged;
       await storeStanding(trx, nowMs, { id: device, standing: "quarantined", reason });
@@ -77,9 +63,31 @@ async function changeDevice(
   await trx.updateTable("devices").set(change).where("id", "=", device).execute();
 }
 
+const presenceOf = prepared((db, { device }: { device: string }) =>
+  db
+    .selectFrom("devices")
+    .select(["session", "boot", "online", "standing", "outboxEmptyAtMs"])
+    .where("id", "=", device),
+);
+
+const bootOf = prepared((db, { device, boot }: { device: string; boot: string }) =>
+  db.selectFrom("deviceBoots").select("boot").where("device", "=", device).where("boot", "=", boot),
+);
+
+type Born = { device: string; boot: string; session: number; atMs: number };
+
+const storeBoot = prepared((db, { device, boot, session, atMs }: Born) =>
+  db
+    .insertInto("deviceBoots")
+    .values({ device, boot, sessionFirst: session, sessionLast: session, firstSeenAtMs: atMs })
+    .onConflict((conflict) =>
+      conflict.columns(["device", "boot"]).doUpdateSet({ sessionLast: session }),
+    ),
+);
+
 /** The newest are enough to know a copy of the disk by its boot. */
-async function forgetOldBoots(trx: Database, device: string): Promise<void> {
-  await trx
+const forgetOldBoots = prepared((db, { device }: { device: string }) =>
+  db
     .deleteFrom("deviceBoots")
     .where("device", "=", device)
     .where("boot", "in", (query) =>
@@ -90,6 +98,5 @@ async function forgetOldBoots(trx: Database, device: string): Promise<void> {
         .orderBy("firstSeenAtMs", "desc")
         .limit(-1)
         .offset(bootsKept),
-    )
-    .execute();
-}
+    ),
+);

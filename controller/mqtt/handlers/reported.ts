@@ -10,6 +10,7 @@ import { learnHolds, publishHolds } from "../../fleet/holds.ts";
 import { advanceRollout } from "../../rollout/advance.ts";
 import { openCampaigns } from "../../rollout/campaign.ts";
 import { learnReleaseCounter } from "../../rollout/counter.ts";
+import { prepared } from "../../storage/prepared.ts";
 import type { DirectHandler } from "./handler.ts";
 
 /**
@@ -19,12 +20,16 @@ import type { DirectHandler } from "./handler.ts";
 const numberMax = 2 ** 52;
 
 export const onReported: DirectHandler<"reported"> = async (ctx, { device }, reported) => {
+  const said = { device, reportedJson: JSON.stringify(reported), atMs: ctx.clock.wallMs() };
+  const known = (await reportOf(ctx.db, said)).rows[0];
+  if (known === undefined) return;
+  // What it said before, as after each birth, was learnt then.
+  if (known.reportedJson === said.reportedJson) {
+    await storeReport(ctx.db, said);
+    return;
+  }
   const { behind, changed, learnt } = await ctx.db.transaction().execute(async (trx) => {
-    const row = await trx
-      .selectFrom("devices")
-      .select(["desiredRevision", "reportedJson"])
-      .where("id", "=", device)
-      .executeTakeFirst();
+    const row = (await reportOf(trx, said)).rows[0];
     if (row === undefined) return { behind: false, changed: [], learnt: [] };
     const before = modelsOf(row.reportedJson);
     for (const [model, { releaseCounterHighest }] of Object.entries(reported.models)) {
@@ -33,17 +38,10 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
       if (isNews && releaseCounterHighest <= numberMax)
         await learnReleaseCounter(trx, model, releaseCounterHighest);
     }
-    const isBehind =
-      reported.desiredRevision > row.desiredRevision && reported.desiredRevision <= numberMax;
-    await trx
-      .updateTable("devices")
-      .set({
-        reportedJson: JSON.stringify(reported),
-        lastSeenAtMs: ctx.clock.wallMs(),
-        ...(isBehind ? { desiredRevision: reported.desiredRevision + 1 } : {}),
-      })
-      .where("id", "=", device)
-      .execute();
+    await storeReport(trx, said);
+    const { desiredRevision } = reported;
+    const isBehind = desiredRevision > row.desiredRevision && desiredRevision <= numberMax;
+    if (isBehind) await raiseAbove(trx, { device, desiredRevision: desiredRevision + 1 });
     const learnt = await learnHolds(ctx, trx, reported.holds);
     return { behind: isBehind, changed: changedModels(before, reported), learnt };
   });
@@ -52,6 +50,24 @@ export const onReported: DirectHandler<"reported"> = async (ctx, { device }, rep
   // A rollback ends with the last device that serves the old bundle again.
   for (const id of await openCampaigns(ctx, changed)) await advanceRollout(ctx, id);
 };
+
+const reportOf = prepared((db, { device }: { device: string }) =>
+  db.selectFrom("devices").select(["desiredRevision", "reportedJson"]).where("id", "=", device),
+);
+
+const storeReport = prepared((db, said: { device: string; reportedJson: string; atMs: number }) =>
+  db
+    .updateTable("devices")
+    .set({ reportedJson: said.reportedJson, lastSeenAtMs: said.atMs })
+    .where("id", "=", said.device),
+);
+
+const raiseAbove = prepared((db, next: { device: string; desiredRevision: number }) =>
+  db
+    .updateTable("devices")
+    .set({ desiredRevision: next.desiredRevision })
+    .where("id", "=", next.device),
+);
 
 type Models = PayloadOf<"reported">["models"];
 

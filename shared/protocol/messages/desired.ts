@@ -22,6 +22,8 @@ export const desired = defineMessage({
         /** One try of this device at this target; the outcome is reported under this name. */
         attempt: nameSchema,
         arm: z.enum(["canary", "fleet", "control"]),
+        /** The controller has its outcome; one that has not, or has forgotten it, is sent it again. */
+        outcomeKnown: z.boolean().default(false),
         manifest: signedSchema,
       }),
     ),
