@@ -63,7 +63,8 @@ export function createOutbox(options: {
   };
   const resendLater = (): void => {
     cancel = clock.after(ackTimeoutMs * (1 + random.fraction()), () => {
-      forgetInFlight();
+      // Where nothing is on its way, nothing is missing.
+      if (inFlight.size > 0) forgetInFlight();
       flush();
       resendLater();
     });

@@ -70,7 +70,7 @@ export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> }
   desired: {
     revision: 9,
     standing: "active",
-    models: { digits: { attempt: "a-1", arm: "canary", outcomeKnown: true, manifest: signed } },
+    models: { digits: { attempt: "a-1", arm: "canary", outcomeKnown: false, manifest: signed } },
     measurements: [{ measurement: "m-1", manifest: signed }],
     telemetry: { windowMs: 30_000 },
   },

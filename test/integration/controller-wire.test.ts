@@ -171,7 +171,7 @@ describe("a start", () => {
     expect(certificate.checkIP("127.0.0.1")).toBe("127.0.0.1");
   });
 
-  it("sends every device what is wanted again, and lets none in before it listens", async () => {
+  it("sends a device what is wanted when it comes, and lets none in before it listens", async () => {
     const caPem = controller.ctx.caPem;
     const mqttPort = Number(new URL(controller.mqttUrl).port);
     await controller.stop();
@@ -205,10 +205,8 @@ describe("a start", () => {
       (await getDevice(controller.ctx, "cam-1")).online ? true : undefined,
     );
     expect((await device.take("desired")).standing).toBe("active");
-    await until("the wanted states of all", async () =>
-      ["cam-1", "cam-2"].every((id) => sent.includes(id)) ? true : undefined,
-    );
-    expect(sent).not.toContain("old");
+    // Nobody else is there to hear it: the others are told when they come.
+    expect(new Set(sent)).toEqual(new Set(["cam-1"]));
     await device.connection.end();
   }, 60_000);
 });
