@@ -68,6 +68,17 @@ describe("the outbox", () => {
     expect(sent.at(-1)).toBe("attempt-outcome 20");
   });
 
+  it("finds what was left back when there is room again, however many acks that takes", () => {
+    const { outbox, sent, add, ack } = outboxOn(home.open());
+    for (let sequence = 0; sequence < 40; sequence++) add("telemetry-window", sequence);
+    outbox.flush();
+    for (let sequence = 0; sequence < 40; sequence++) ack(sequence);
+    expect(sent.length).toBe(40);
+    add("telemetry-window", 40);
+    outbox.flush();
+    expect(sent.at(-1)).toBe("telemetry-window 40");
+  });
+
   it("sends everything again after a lost connection and after a restart", () => {
     const first = outboxOn(home.open());
     first.add("attempt-outcome", 3);
