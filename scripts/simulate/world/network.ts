@@ -206,7 +206,6 @@ function closeSession(air: Air, broker: RunningBroker, session: Session, clean: 
 }
 
 function route(air: Air, broker: RunningBroker, topic: string, payload: Uint8Array): void {
-  const g = globalThis as any; const k = topic.split("/").at(-1)!; const kk = topic.includes("/up/") ? "up " + k : k; const m = (g.msgs ??= new Map()); const c = m.get(kk) ?? [0, 0]; c[0]++; c[1] += payload.byteLength; m.set(kk, c); if (process.env["TRACEDEV"] && topic.includes(process.env["TRACEDEV"]) ) console.log(air.time.nowMs().toFixed(0), topic, payload.byteLength);
   for (const session of subscribersOf(broker, topic)) {
     for (const delayMs of air.copies()) {
       const carry = () =>
