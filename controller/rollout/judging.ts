@@ -15,8 +15,8 @@ import { addDecision, openLedger } from "./evidence/store.ts";
 import type { RolloutState } from "./machine.ts";
 import { promiseOf } from "./promise.ts";
 import { selectDevices } from "./selection.ts";
-import { openSoaks } from "./soaks.ts";
-import type { StageVerdict } from "./stage-verdict.ts";
+import { openSoaks, stageSoaks } from "./soaks.ts";
+import { afterSoaks, type StageVerdict } from "./stage-verdict.ts";
 
 export interface Stand {
   readonly row: RolloutTable;
@@ -32,10 +32,11 @@ export async function judgeStage(
   trx: Database,
   stand: Stand,
 ): Promise<StageVerdict> {
-  const { row, state, counted } = stand;
+  const { row, state } = stand;
   const known = (await ctx.evidence.of(trx, row.id)) ?? (await openLate(ctx, trx, row));
   const open = (stand.counts.at(-1)?.open ?? 0) + (await openSoaks(trx, row.id));
   const proves = known.rules.judge !== "device-gates" && state.stage < state.stages.length - 1;
+  const counted = proves ? stand.counted : await watched(ctx, trx, stand);
   const standing = {
     open,
     shareAfterNext:
@@ -50,6 +51,20 @@ export async function judgeStage(
   // Waiting changes nothing, and it is found again with every message.
   if (answer.kind !== "waiting") await addDecision(trx, row.id, decision, ctx.clock.wallMs());
   return answer;
+}
+
+/** The verdict by counts, once the devices behind it were heard of after their soak. */
+async function watched(
+  ctx: ControllerContext,
+  trx: Database,
+  { row, state, counted }: Stand,
+): Promise<StageVerdict> {
+  const { stage, stages } = state;
+  const { soakMs = 0, deadlineMs = 0 } = stages[stage] ?? {};
+  // A stage without a soak asks nothing more than the commits that it counted.
+  if (counted.kind !== "passed" || soakMs === 0) return counted;
+  const place = { rollout: row.id, stage, soakMs, deadlineMs };
+  return afterSoaks(counted, await stageSoaks(ctx, trx, place));
 }
 
 /** A rollout of an older controller gets the rules of today. */

@@ -20,6 +20,7 @@ import type { EvidenceEntry } from "./evidence/entry.ts";
 import { stratumOf } from "./evidence/pairing.ts";
 import { addEntries } from "./evidence/store.ts";
 import type { RolloutState } from "./machine.ts";
+import type { StageSoaks } from "./stage-verdict.ts";
 import { isWaiting, reportedOf } from "./waiting.ts";
 
 type Attempt = Pick<
@@ -215,6 +216,51 @@ export async function openSoaks(trx: Database, rollout: string): Promise<number>
     .where("attempts.outcome", "=", "committed")
     .executeTakeFirstOrThrow();
   return open;
+}
+
+/** Active devices of one stage that committed, by what is known of them since. */
+export async function stageSoaks(
+  ctx: ControllerContext,
+  trx: Database,
+  place: { rollout: string; stage: number; soakMs: number; deadlineMs: number },
+): Promise<StageSoaks> {
+  const { rollout, stage, soakMs, deadlineMs } = place;
+  const rows = await trx
+    .selectFrom("attempts")
+    .innerJoin("devices", "devices.id", "attempts.device")
+    .leftJoin("soakReports", (join) =>
+      join
+        .onRef("soakReports.attempt", "=", "attempts.id")
+        .on("soakReports.verdict", "=", "rolled-back"),
+    )
+    .select([
+      "attempts.decidedAtMs",
+      "devices.online",
+      "devices.lastSeenAtMs",
+      "soakReports.verdict",
+    ])
+    .where("attempts.rollout", "=", rollout)
+    .where("attempts.stage", "=", stage)
+    .where("attempts.arm", "!=", "control")
+    .where("attempts.outcome", "=", "committed")
+    .where("devices.standing", "=", "active")
+    .execute();
+  const ends = rows.map(({ decidedAtMs, online, lastSeenAtMs, verdict }) => {
+    const beganAtMs = decidedAtMs ?? 0;
+    if (verdict !== null) return true;
+    return soakEnd({
+      beganAtMs,
+      heardAtMs: online === 1 ? ctx.clock.wallMs() : lastSeenAtMs,
+      soakMs,
+      isOverdue: isOverdue(ctx, beganAtMs + soakMs, deadlineMs),
+      isWaiting: false,
+    });
+  });
+  return {
+    committed: ends.length,
+    open: ends.filter((harmed) => harmed === undefined).length,
+    harmed: ends.filter((harmed) => harmed === true).length,
+  };
 }
 
 /** Ends the soaks whose time has come: well when the device was heard of after it, harmed when not. */

@@ -72,6 +72,27 @@ export function stageVerdict(evidence: StageEvidence): StageVerdict {
   return afterCommits(count);
 }
 
+/** Devices of a stage that committed the release, by the end of their soak at the controller. */
+export interface StageSoaks {
+  readonly committed: number;
+  /** Not heard of since the soak was over, and not yet given up. */
+  readonly open: number;
+  /** Never heard of again, or they took the release back. */
+  readonly harmed: number;
+}
+
+/**
+ * A stage that passed by its counts has passed when its devices were heard of after their soak: one that is
+ * cut off may have taken the release back long ago, or be dead.
+ */
+export function afterSoaks(counted: StageVerdict, soaks: StageSoaks): StageVerdict {
+  if (counted.kind !== "passed" || soaks.committed === 0) return counted;
+  if (soaks.open > 0) return { kind: "waiting" };
+  if (soaks.harmed / soaks.committed <= harmedFractionMax) return counted;
+  const why = `${counted.why}; ${soaks.harmed} of these took it back or were not heard of after their soak`;
+  return { kind: "inconclusive", why };
+}
+
 function withoutCommit(count: StageCount, evidence: StageEvidence): StageVerdict {
   const tried = count.silent + count.rolledBack + count.other;
   if (tried > 0) {

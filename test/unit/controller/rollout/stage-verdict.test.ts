@@ -1,9 +1,11 @@
 /** What follows from what the devices of a stage came to. */
 import { describe, expect, it } from "vitest";
 import {
+  afterSoaks,
   noDevices,
   type StageCount,
   type StageEvidence,
+  type StageVerdict,
   stageVerdict,
 } from "../../../../controller/rollout/stage-verdict.ts";
 
@@ -80,5 +82,28 @@ describe("a stage", () => {
   it("soaks after its last commit", () => {
     expect(verdict({ committed: 1 }, { soakMs: 60_000, settledMs: 59_999 }).kind).toBe("waiting");
     expect(verdict({ committed: 1 }, { soakMs: 60_000, settledMs: 60_000 }).kind).toBe("passed");
+  });
+});
+
+describe("a stage whose devices are watched", () => {
+  const passed = { kind: "passed", why: "20 of 20 devices committed" } as const;
+  const judged = (open: number, harmed: number, counted: StageVerdict = passed) =>
+    afterSoaks(counted, { committed: 20, open, harmed });
+
+  it("waits for who was not heard of yet", () => {
+    expect(judged(1, 0)).toEqual({ kind: "waiting" });
+    expect(judged(0, 1)).toEqual(passed);
+  });
+
+  it("is inconclusive when more than 5 % took it back or are gone", () => {
+    expect(judged(0, 2)).toMatchObject({
+      kind: "inconclusive",
+      why: expect.stringMatching(/2 of these/),
+    });
+  });
+
+  it("changes no other verdict", () => {
+    const failed = { kind: "failed", why: "all fell silent" } as const;
+    expect(judged(1, 5, failed)).toEqual(failed);
   });
 });
