@@ -12,9 +12,9 @@ import type { Bundle } from "../../shared/artifact/bundle.ts";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { Answer } from "../../shared/inference/processing/answer.ts";
 import type { AgentContext } from "../context.ts";
+import { callModel, type InferenceCall } from "./call.ts";
 import { sampleBytes } from "./sample-input.ts";
 import type { Serving } from "./serving.ts";
-import type { CallResult } from "./telemetry.ts";
 
 /** Longest request, in bytes: one raw sample in base64 or as numbers. */
 const bodyBytesMax = 64_000_000;
@@ -26,20 +26,9 @@ const modelParams = z.object({ name: z.string().max(64) });
 export interface InferenceApiOptions {
   readonly context: AgentContext;
   readonly serving: Serving;
-  /** Told of each inference; answers at once. */
+  /** As that of `ModelCaller`. */
   readonly record: (call: InferenceCall) => void;
   readonly port: number;
-}
-
-export interface InferenceCall {
-  readonly model: string;
-  readonly bundleSha256: string;
-  readonly result: CallResult;
-  readonly latencyMs: number;
-  /** Raw bytes per input. */
-  readonly sample: Readonly<Record<string, Uint8Array>>;
-  /** Undefined when there was none. */
-  readonly answer: Answer | undefined;
 }
 
 /** How the models are offered to the device's own software; the agent is given one. */
@@ -67,31 +56,15 @@ export const startInferenceApi: StartInferenceApi = async (options) => {
 
 function addInferRoute(
   server: FastifyInstance,
-  { context, serving, record: tell }: Pick<InferenceApiOptions, "context" | "serving" | "record">,
+  { context, serving, record }: Pick<InferenceApiOptions, "context" | "serving" | "record">,
 ): void {
   server.post("/v1/models/:name/infer", async (request) => {
     const { name } = modelParams.parse(request.params);
     const body = inferBody.safeParse(request.body);
     if (!body.success) throw new FleetError("input-invalid", z.prettifyError(body.error));
     const sample = readSample(serving.bundle(name), body.data.inputs);
-    const bundleSha256 = serving.servedSha256(name);
-    const startedMs = context.clock.monotonicMs();
-    const record = (result: CallResult, answer?: Answer) => {
-      if (bundleSha256 === null) return;
-      const latencyMs = context.clock.monotonicMs() - startedMs;
-      tell({ model: name, bundleSha256, result, latencyMs, sample, answer });
-    };
-    try {
-      const answer = await serving.infer(name, sample);
-      record("ok", answer);
-      return { bundleSha256, ...publicAnswer(answer) };
-    } catch (error) {
-      // A bad sample or too many of them are the caller's fault and no error of the model.
-      if (!isFleetError(error, "golden-mismatch") && !isFleetError(error, "serving-busy")) {
-        record(isFleetError(error, "runner-timeout") ? "timeouts" : "errors");
-      }
-      throw error;
-    }
+    const { bundleSha256, answer } = await callModel({ context, serving, record }, name, sample);
+    return { bundleSha256, ...publicAnswer(answer) };
   });
 }
 

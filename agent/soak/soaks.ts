@@ -11,7 +11,7 @@ import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { AgentContext } from "../context.ts";
 import type { Messenger } from "../messenger.ts";
-import type { InferenceCall } from "../serving/http.ts";
+import type { InferenceCall } from "../serving/call.ts";
 import type { Serving } from "../serving/serving.ts";
 import { keepTime, nextDueMs } from "./horizons.ts";
 import { allowedDisagreement, goldenOf } from "./judge.ts";

@@ -3,6 +3,7 @@ import { crashBenchmark } from "./crash.ts";
 import { flashBenchmark } from "./flash.ts";
 import type { Benchmark } from "./frame.ts";
 import { killBenchmark } from "./kill.ts";
+import { loadBenchmark } from "./load.ts";
 import { onnxCodec } from "./onnx-codec.ts";
 import { menderBenchmark } from "./peers/mender.ts";
 import { simulateBenchmark } from "./simulate.ts";
@@ -18,4 +19,5 @@ export const benchmarks: readonly Benchmark[] = [
   skewBenchmark,
   menderBenchmark,
   simulateBenchmark,
+  loadBenchmark,
 ];

@@ -5,6 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import os from "node:os";
 import { fileURLToPath } from "node:url";
+import { repeatCommand } from "../simulate/fleet/repeat.ts";
 import type { SeedResult } from "../simulate/fleet/run-seed.ts";
 import type { Benchmark } from "./frame.ts";
 import { type Job, largeJobs, minutesMax, otherJobs } from "./simulate/jobs.ts";
@@ -16,7 +17,7 @@ const msPerMinute = 60_000;
 export const simulateBenchmark: Benchmark = {
   name: "simulate",
   summary:
-    "rollouts to 10,000, 1,000 and 100 simulated devices under seeded faults: faults, promises kept, updates per second",
+    "rollouts to 10,000, 1,200 and 100 simulated devices under seeded faults: faults, promises kept, updates per second",
   async run(say) {
     const startedMs = performance.now();
     const minutes = () => (performance.now() - startedMs) / msPerMinute;
@@ -26,7 +27,8 @@ export const simulateBenchmark: Benchmark = {
     const decided = () => ran.reduce((sum, { result }) => sum + result.decided, 0);
     const note = (job: Job, result: SeedResult) => {
       ran.push({ job, result });
-      for (const fault of result.faults) say(`${fault}; repeat: ${repeat(job)}`);
+      const left = result.leftCanary ? [`${job.release} left the canary`] : [];
+      for (const fault of [...result.faults, ...left]) say(`${fault}; repeat: ${repeat(job)}`);
       if (ran.length % 50 === 0 || job.devices > 1_000) say(told(ran.length, decided(), minutes()));
     };
     const work = async (queue: () => Job | undefined) => {
@@ -52,8 +54,7 @@ export const simulateBenchmark: Benchmark = {
 const told = (seeds: number, decided: number, minutes: number) =>
   `${seeds} seeds, ${decided} device-updates in ${minutes.toFixed(1)} minutes, ${(decided / minutes / 60).toFixed(1)} per second`;
 
-const repeat = ({ devices, seed, mix, release }: Job) =>
-  `npm run simulate -- --devices ${devices} --seeds ${seed}..${seed} --mix ${mix} --release ${release}`;
+const repeat = (job: Job) => repeatCommand(job.devices, job);
 
 function ask(worker: ChildProcess, job: Job): Promise<SeedResult> {
   return new Promise((resolve, reject) => {

@@ -1,14 +1,14 @@
 /**
- * What the benchmark runs: which fleets, releases and mixes of faults, and how many seeds of each. The full
- * sizes are the defaults; smaller ones come from the environment for a quick look.
+ * What the benchmark runs: which fleets, releases, mixes of faults and operators, and how many seeds of each.
+ * The full sizes are the defaults; smaller ones come from the environment for a quick look.
  */
-import { type MixName, mixes, type ReleaseName, releases } from "../../simulate/fleet/mixes.ts";
+import { type MixName, mixes } from "../../simulate/fleet/mixes.ts";
+import type { OperatorName } from "../../simulate/fleet/operators.ts";
+import { isBroken, type ReleaseName, releases } from "../../simulate/fleet/releases.ts";
+import type { SeedOrder } from "../../simulate/fleet/run-seed.ts";
 
-export interface Job {
+export interface Job extends SeedOrder {
   readonly devices: number;
-  readonly seed: number;
-  readonly mix: MixName;
-  readonly release: ReleaseName;
 }
 
 const sizeOf = (name: string, usual: number): number => Number(process.env[name] ?? usual);
@@ -17,16 +17,17 @@ export const largeDevices = 10_000;
 export const largeSeeds = sizeOf("SIMULATE_LARGE_SEEDS", 5);
 export const smallDevices = 100;
 export const smallSeeds = sizeOf("SIMULATE_SMALL_SEEDS", 5_000);
-/** Fleets that are large enough to prove a release, for what the promises say of drops. */
-const provingDevices = 1_000;
-const provingSeeds = sizeOf("SIMULATE_PROVING_SEEDS", 20);
+/** Just above the smallest fleet that can prove a release with the defaults: 290 pairs of 1,160 devices. */
+export const provingDevices = 1_200;
+const provingSeeds = sizeOf("SIMULATE_PROVING_SEEDS", 12);
 /** No seed is begun after this. */
 export const minutesMax = sizeOf("SIMULATE_MINUTES", 90);
 
 type Cell = Omit<Job, "seed">;
 const releaseNames = Object.keys(releases) as ReleaseName[];
-const brokenReleases = releaseNames.filter((name) => releases[name].broken);
+const mixNames = Object.keys(mixes) as MixName[];
 const droppingReleases = releaseNames.filter((name) => releases[name].meanDrop > 0);
+const operatorsTried: readonly OperatorName[] = ["absent", "trusting"];
 
 /** `count` seeds over the cells in turn, so that a run that is cut short has seen all of them. */
 const inTurn = (cells: readonly Cell[], count: number): Job[] =>
@@ -39,26 +40,38 @@ const inTurn = (cells: readonly Cell[], count: number): Job[] =>
 /** Few and long: one process runs them, since two such fleets do not fit into memory. */
 export function largeJobs(): Job[] {
   const tried: readonly ReleaseName[] = ["healthy", "drop-20", "crash", "drop-3", "healthy"];
-  const cells = tried.map((release) => ({ devices: largeDevices, mix: "all" as const, release }));
+  const cells = tried.map((release) => ({
+    devices: largeDevices,
+    mix: "all" as const,
+    operator: "absent" as const,
+    release,
+  }));
   return inTurn(cells, largeSeeds);
 }
 
 export function otherJobs(): Job[] {
-  const small = (mix: MixName, release: ReleaseName) => ({ devices: smallDevices, mix, release });
-  const smallCells = [
-    ...(Object.keys(mixes) as MixName[]).flatMap((mix) => [
-      small(mix, "healthy"),
-      ...brokenReleases.map((release) => small(mix, release)),
-    ]),
-    ...droppingReleases.map((release) => small("all", release)),
-  ];
-  const provingCells = ["healthy" as const, ...droppingReleases].map((release) => ({
+  const proving = ["healthy" as const, ...droppingReleases].map((release) => ({
     devices: provingDevices,
     mix: "all" as const,
+    operator: "absent" as const,
     release,
   }));
-  const proving = inTurn(provingCells, provingSeeds * provingCells.length);
-  return evenly(proving, inTurn(smallCells, smallSeeds));
+  return evenly(inTurn(proving, provingSeeds * proving.length), inTurn(smallCells(), smallSeeds));
+}
+
+/** Every mix with what is healthy and what breaks everybody; drops with and without a person who promotes. */
+function smallCells(): Cell[] {
+  const devices = smallDevices;
+  return [
+    ...mixNames.flatMap((mix) =>
+      releaseNames
+        .filter((release) => release === "healthy" || isBroken(release, mix))
+        .map((release) => ({ devices, mix, release, operator: "trusting" as const })),
+    ),
+    ...droppingReleases.flatMap((release) =>
+      operatorsTried.map((operator) => ({ devices, mix: "all" as const, release, operator })),
+    ),
+  ];
 }
 
 /** Both lists in their order, each spread over the whole. */

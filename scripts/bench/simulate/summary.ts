@@ -1,8 +1,9 @@
-/** From the results of seeds to rows by fleet, mix and release, and to bars. */
+/** From the results of seeds to rows by fleet, mix, release and operator, and to bars. */
 
 import { defaultRules } from "../../../controller/rollout/evidence/rules.ts";
-import { type ReleaseName, releases } from "../../simulate/fleet/mixes.ts";
+import { isBroken, releases } from "../../simulate/fleet/releases.ts";
 import type { SeedResult } from "../../simulate/fleet/run-seed.ts";
+import { percentile } from "../../simulate/percentile.ts";
 import { atLeast, atMost, type Bar, median, type Row } from "../frame.ts";
 import { type Job, largeDevices, largeSeeds, smallDevices, smallSeeds } from "./jobs.ts";
 
@@ -18,51 +19,87 @@ const standardErrors = 3;
 const exposedShareMax = 0.25;
 
 export function rowsOf(all: readonly Ran[]): Row[] {
-  const groups = Map.groupBy(all, ({ job }) => `${job.devices} ${job.mix} ${job.release}`);
+  const groups = Map.groupBy(all, ({ job: { devices, mix, release, operator } }) =>
+    [devices, mix, release, operator].join(" "),
+  );
   return [...groups.values()].map((runs) => rowOf(runs));
 }
 
 function rowOf(runs: readonly Ran[]): Row {
   const [first] = runs;
-  const minutes = runs
-    .flatMap(({ result }) => (result.stopMs === null ? [] : [result.stopMs / msPerMinute]))
-    .sort((a, b) => a - b);
   const statuses = Map.groupBy(runs, ({ result }) => result.status);
   return {
     devices: first?.job.devices ?? 0,
     mix: first?.job.mix ?? "",
     release: first?.job.release ?? "",
+    operator: first?.job.operator ?? "",
     seeds: runs.length,
     ended: [...statuses].map(([status, of]) => `${of.length} ${status}`).join(", "),
     committedShareMedian: median(runs.map(exposedShare)),
-    stopMinutesMedian: minutes.length === 0 ? null : median(minutes),
-    stopMinutesP99: minutes[Math.ceil(minutes.length * 0.99) - 1] ?? null,
+    ...minutesOf(
+      "stopMinutes",
+      runs.map(({ result }) => result.stopMs),
+    ),
+    ...minutesOf(
+      "harmMinutes",
+      runs.map(({ result }) => result.harmMs),
+    ),
     decided: runs.reduce((sum, { result }) => sum + result.decided, 0),
-    faults: runs.reduce((sum, { result }) => sum + result.faults.length, 0),
+    faults: faultsOf(runs),
   };
 }
 
-const exposedShare = ({ result }: Ran) => result.committed / result.devices;
-const dropOf = ({ job }: Ran) => releases[job.release as ReleaseName].meanDrop;
-const reachedAll = ({ result }: Ran) => result.status === "completed";
+/** Median and 99th percentile of the seeds that have one. */
+function minutesOf(name: string, times: readonly (number | null)[]): Row {
+  const minutes = times.filter((time) => time !== null).map((time) => time / msPerMinute);
+  return {
+    [`${name}Median`]: percentile(minutes, 0.5),
+    [`${name}P99`]: percentile(minutes, 0.99),
+  };
+}
 
-/** Small fleets cannot prove a release and are told so; the promise on drops is that of the others. */
+const faultsOf = (runs: readonly Ran[]) =>
+  runs.reduce((sum, { result }) => sum + result.faults.length, 0);
+const exposedShare = ({ result }: Ran) => result.committed / result.devices;
+const reachedAll = ({ result }: Ran) => result.status === "completed";
+const isHarmful = ({ job }: Ran) => releases[job.release].meanDrop >= deltaMax;
+
+/**
+ * A promise on drops is one of the product: in a fleet that can prove a release the proof keeps it, in a
+ * small one that nothing goes on without a person. What a person lets pass is in the rows.
+ */
 export function barsOf(all: readonly Ran[], minutes: number, minutesMax: number): Bar[] {
-  const harmful = all.filter((run) => run.job.devices > smallDevices && dropOf(run) >= deltaMax);
-  const reached = harmful.filter(reachedAll).length / harmful.length;
-  const limit = beta + standardErrors * Math.sqrt((beta * (1 - beta)) / harmful.length);
+  const alone = all.filter((run) => isHarmful(run) && run.job.operator === "absent");
+  const isSmall = ({ job }: Ran) => job.devices <= smallDevices;
+  const breaking = all.filter(({ job }) => isBroken(job.release, job.mix));
   const seedsOf = (devices: number) => all.filter(({ job }) => job.devices === devices).length;
-  const faults = all.reduce((sum, { result }) => sum + result.faults.length, 0);
   return [
-    atMost("faults that the checkers found", faults, 0),
-    atMost("share of harmful releases that reached a whole fleet", reached, limit),
+    atMost("faults that the checkers found", faultsOf(all), 0),
     atMost(
-      "median share of devices that ran a harmful release",
-      median(harmful.map(exposedShare)),
-      exposedShareMax,
+      `releases that break every device and left the canary, of ${breaking.length}`,
+      breaking.filter(({ result }) => result.leftCanary).length,
+      0,
     ),
+    ...dropBars(
+      "in a fleet that can prove",
+      alone.filter((run) => !isSmall(run)),
+    ),
+    ...dropBars(`in a fleet of ${smallDevices} without a person`, alone.filter(isSmall)),
     atLeast(`seeds of ${largeDevices} devices`, seedsOf(largeDevices), largeSeeds),
     atLeast(`seeds of ${smallDevices} devices`, seedsOf(smallDevices), smallSeeds),
     atMost("minutes", minutes, minutesMax),
+  ];
+}
+
+function dropBars(where: string, harmful: readonly Ran[]): Bar[] {
+  const reached = harmful.filter(reachedAll).length / harmful.length;
+  const limit = beta + standardErrors * Math.sqrt((beta * (1 - beta)) / harmful.length);
+  return [
+    atMost(`share of harmful releases that reached all ${where}`, reached, limit),
+    atMost(
+      `median share of devices that ran a harmful release ${where}`,
+      median(harmful.map(exposedShare)),
+      exposedShareMax,
+    ),
   ];
 }

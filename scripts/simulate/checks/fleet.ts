@@ -3,12 +3,14 @@ import { sql } from "kysely";
 import type { ControllerContext } from "../../../controller/context.ts";
 import type { Version } from "../world/catalogue.ts";
 import type { Machine } from "../world/machine.ts";
+import type { InstallWatch } from "./installs.ts";
 import { broken } from "./invariants.ts";
 import type { Observation } from "./observation.ts";
 
 export interface CheckedDevice {
   readonly machine: Machine;
   readonly atBoots: readonly Observation[];
+  readonly installs: Pick<InstallWatch, "faults">;
   look(): Observation;
 }
 
@@ -34,7 +36,8 @@ export async function fleetFaults(
     .execute();
   const byDevice = Map.groupBy(rows, ({ device }) => device);
   const faults = await doubled(ctx);
-  for (const { machine, atBoots, look } of fleet.devices) {
+  for (const { machine, atBoots, installs, look } of fleet.devices) {
+    faults.push(...installs.faults);
     const atEnd = look();
     const own = byDevice.get(machine.name) ?? [];
     const lost = own.filter(({ id, outcome }) => outcome === null && atEnd.attempts.includes(id));
@@ -60,7 +63,7 @@ export async function fleetFaults(
 }
 
 /** Attempts of which the server recorded more than one outcome. */
-async function doubled({ db }: ControllerContext): Promise<string[]> {
+export async function doubled({ db }: ControllerContext): Promise<string[]> {
   const outcomes = await db
     .selectFrom("events")
     .select([sql<string>`json_extract("dataJson", '$.attempt')`.as("attempt"), "kind"])

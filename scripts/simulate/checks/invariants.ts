@@ -125,13 +125,22 @@ const oneOutcome: Check = async (run) => {
   return own[0]?.kind === `attempt-${outcome}` ? undefined : `${own[0]?.kind}, but ${outcome}`;
 };
 
-/** The server says "committed" exactly when the device's pointer names the bundle that was ordered. */
+/**
+ * The server says "committed" exactly when the device's pointer names the bundle that was ordered, but for
+ * what the device told it since: that it took the release back.
+ */
 const outcomeTrue: Check = async (run) => {
   const row = await serverRow(run);
   if (row === undefined) return undefined;
   const { outcome, bundleSha256, why } = row;
   const runs = run.atEnd.committed?.bundleSha256 === bundleSha256;
-  return (outcome === "committed") === runs
+  const takenBack = await run.ctx.db
+    .selectFrom("soakReports")
+    .select("attempt")
+    .where("attempt", "=", row.id)
+    .where("verdict", "=", "rolled-back")
+    .executeTakeFirst();
+  return (outcome === "committed" && takenBack === undefined) === runs
     ? undefined
     : `the server was told ${outcome} (${why}), and the device ${runs ? "runs" : "does not run"} it`;
 };

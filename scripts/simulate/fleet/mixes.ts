@@ -1,7 +1,6 @@
 /** What goes wrong in a simulated fleet, as shares and counts; a seed decides when and where. */
 import type { LinkFaults } from "../world/network.ts";
 import { goodLinks } from "../world/network.ts";
-import { healthyModel, type SyntheticModel } from "../world/synthetic-model.ts";
 
 export interface FaultMix {
   readonly links: LinkFaults;
@@ -11,6 +10,14 @@ export interface FaultMix {
   /** How often the broker drops everybody, and the controller is killed and started again. */
   readonly brokerDrops: number;
   readonly controllerKills: number;
+  /** Signed holds of the region, one after the other, each released after a while. */
+  readonly holds: number;
+  /** Share of devices on a battery that is below the region's floor for a while. */
+  readonly lowBattery: number;
+  /** The region allows installs in windows only, which open after the rollout began. */
+  readonly hasWindows: boolean;
+  /** Devices answer live inputs, some of them marked, and watch what they committed. */
+  readonly isInService: boolean;
 }
 
 const none: FaultMix = {
@@ -19,6 +26,10 @@ const none: FaultMix = {
   spells: 0,
   brokerDrops: 0,
   controllerKills: 0,
+  holds: 0,
+  lowBattery: 0,
+  hasWindows: false,
+  isInService: false,
 };
 const lossy: LinkFaults = { lost: 0.02, doubled: 0.02, late: 0.05 };
 
@@ -27,44 +38,18 @@ export const mixes = {
   links: { ...none, links: lossy, spells: 0.3 },
   power: { ...none, powerCuts: 0.5 },
   servers: { ...none, brokerDrops: 3, controllerKills: 2 },
-  all: { links: lossy, powerCuts: 0.3, spells: 0.3, brokerDrops: 1, controllerKills: 1 },
+  holds: { ...none, links: lossy, powerCuts: 0.2, holds: 2 },
+  windows: { ...none, spells: 0.3, lowBattery: 0.3, hasWindows: true },
+  service: { ...none, links: lossy, powerCuts: 0.2, spells: 0.3, isInService: true },
+  all: {
+    ...none,
+    links: lossy,
+    powerCuts: 0.3,
+    spells: 0.3,
+    brokerDrops: 1,
+    controllerKills: 1,
+    holds: 1,
+    lowBattery: 0.1,
+  },
 } satisfies Record<string, FaultMix>;
 export type MixName = keyof typeof mixes;
-
-export interface Release {
-  readonly change: Partial<SyntheticModel>;
-  /** True when it breaks every device: it must never leave the canary. */
-  readonly broken: boolean;
-  /** Drop of accuracy in the mean of the fleet, as a share; what promises speak of. */
-  readonly meanDrop: number;
-}
-
-const breaks = (change: Partial<SyntheticModel>): Release => ({
-  change,
-  broken: true,
-  meanDrop: 0,
-});
-
-/** A drop of `meanDrop` in the mean that all comes from `share` of the devices. */
-const drops = (meanDrop: number, share: number): Release => ({
-  change: { weakShare: share, weakDrop: meanDrop / share },
-  broken: false,
-  meanDrop,
-});
-
-/** Releases by name, which is their version too. Drops: 2.5 points and above in a share of the devices. */
-export const releases = {
-  healthy: { change: {}, broken: false, meanDrop: 0 },
-  crash: breaks({ crashes: "first-run" }),
-  hang: breaks({ hangsAtRun: 100 }),
-  memory: breaks({ ramPeakBytes: 3 * healthyModel.ramPeakBytes }),
-  slow: breaks({ latencyMs: 2 * healthyModel.latencyMs }),
-  "drop-all": drops(0.025, 1),
-  "drop-20": drops(0.025, 0.2),
-  "drop-10": drops(0.025, 0.1),
-  "drop-5": drops(0.025, 0.05),
-  "drop-3": drops(0.025, 0.03),
-  "small-all": drops(0.01, 1),
-  "small-10": drops(0.01, 0.1),
-} satisfies Record<string, Release>;
-export type ReleaseName = keyof typeof releases;

@@ -3,140 +3,113 @@
  * as its mix says, to the end and until every device is quiet. Answers what does not hold and what is
  * reported.
  */
+import type { ControllerConfig } from "../../../controller/config.ts";
 import type { ControllerContext } from "../../../controller/context.ts";
-import { startRollout } from "../../../controller/rollout/service.ts";
+import { startRollout, steerRollout } from "../../../controller/rollout/service.ts";
 import { rolloutRow } from "../../../controller/rollout/views.ts";
-import { assert } from "../../../shared/assert.ts";
-import { type Random, seededRandom } from "../../../shared/prng.ts";
+import { seededRandom } from "../../../shared/prng.ts";
 import { fleetFaults, openAtServer } from "../checks/fleet.ts";
 import { modelName } from "../world/catalogue.ts";
 import { copyStorage, createMachine, type World } from "../world/machine.ts";
 import { startController } from "../world/programs.ts";
 import { newWorld } from "../world/start-state.ts";
 import { during } from "../world/time.ts";
+import { type FleetDevice, startDevices } from "./devices.ts";
+import { disturb, disturbedMs } from "./disturb.ts";
 import type { FleetState } from "./fleet-state.ts";
-import { type FaultMix, type MixName, mixes, type ReleaseName, releases } from "./mixes.ts";
-import { type SimDevice, superviseDevice } from "./supervise.ts";
+import { type FaultMix, type MixName, mixes } from "./mixes.ts";
+import { type OperatorName, operators } from "./operators.ts";
+import { writeRegion } from "./region.ts";
+import { isBroken, type ReleaseName } from "./releases.ts";
+import { type RolloutReport, reportOf } from "./report.ts";
+import { startTraffic } from "./traffic.ts";
 
 export interface SeedOrder {
   readonly seed: number;
   readonly mix: MixName;
   readonly release: ReleaseName;
+  readonly operator: OperatorName;
 }
 
-export interface SeedResult {
-  /** `completed` is the whole fleet; anything else ended or waits before it. */
-  readonly status: string;
-  readonly reason: string | null;
-  /** Attempts that came to an outcome: of the rollout, its controls and its way back. */
-  readonly decided: number;
-  /** Devices that committed the release, if only for a while. */
-  readonly committed: number;
+export interface SeedResult extends RolloutReport {
   readonly devices: number;
   /** From the start of the rollout to its end, in virtual ms. */
   readonly tookMs: number;
-  /** From the first commit to the stop, in virtual ms; null when nothing was committed or stopped. */
-  readonly stopMs: number | null;
+  /** A release that breaks every device was offered to one beyond the canary. */
+  readonly leftCanary: boolean;
   /** What does not hold; empty when the seed was survived. */
   readonly faults: readonly string[];
 }
 
-/** Faults begin within this time: about as long as an undisturbed rollout takes. */
-const disturbedMs = 20_000;
-const spellMsMax = 600_000;
 const rolloutMsMax = 12 * 3_600_000;
 const quietMs = 60_000;
 const quietRoundsMax = 120;
-const cutModes = ["dropped", "names-kept", "torn", "kept"] as const;
+/** In service the canary is watched, and devices watch what they committed: minutes where products take days. */
+const serviceTimes = { canarySoakMs: 300_000, soakMs: 600_000 } as const;
+
+const settingsOf = ({ isInService }: FaultMix): Partial<ControllerConfig> =>
+  isInService ? serviceTimes : {};
 
 export async function runSeed(fleet: FleetState, order: SeedOrder): Promise<SeedResult> {
-  const mix = mixes[order.mix];
+  const mix: FaultMix = mixes[order.mix];
   const world = newWorld(order.seed, fleet.start.atMs, mix.links);
   const { time } = world;
   const random = seededRandom(order.seed);
   const storage = copyStorage(fleet.controller);
+  const rules = writeRegion(storage, mix, time.nowMs());
   const server = createMachine(world, { name: "controller", storage });
-  let ctx = await startController(world, server);
-  const devices = [...fleet.devices].map(([name, stored]) =>
-    superviseDevice(world, { name, storage: copyStorage(stored), random }),
-  );
+  let ctx = await startController(world, server, settingsOf(mix));
+  const devices = startDevices(world, fleet, { mix, rules, random });
   const { id } = await during(
     time,
     startRollout(ctx, { model: modelName, version: order.release, seed: String(order.seed) }),
   );
   const startedMs = time.nowMs();
-  disturb(world, devices, mix, random);
+  disturb(world, { devices, server: () => ctx, mix, random });
+  const stopTraffic = mix.isInService ? startTraffic(time, devices, random) : () => {};
   for (let kill = 0; kill < mix.controllerKills; kill++) {
     await time.run(random.nextInt(disturbedMs / mix.controllerKills));
     server.cut("kept");
-    ctx = await startController(world, server);
+    ctx = await startController(world, server, settingsOf(mix));
   }
-  const isOver = async () => (await rolloutRow(ctx.db, id)).status !== "running";
-  const ended = await time.run(rolloutMsMax, isOver);
-  const endedMs = time.nowMs();
-  await quiet(world, ctx, devices);
-  const report = await reportOf(ctx, id, ctx.clock.wallMs() - (time.nowMs() - endedMs));
-  const faults = await fleetFaults(ctx, { versions: [...fleet.start.versions.values()], devices });
+  const ended = await toTheEnd(world, ctx, id, order.operator);
+  const tookMs = time.nowMs() - startedMs;
+  await quiet(world, ctx, devices, stopTraffic);
+  const report = await reportOf(ctx, id);
+  const versions = [...fleet.start.versions.values()];
+  const faults = await fleetFaults(ctx, { versions, devices });
   if (!ended) faults.push("the rollout did not end");
-  if (releases[order.release].broken && report.left > 0) {
-    faults.push(`${report.left} devices beyond the canary were offered ${order.release}`);
-  }
   for (const { machine } of [...devices, { machine: server }]) machine.dispose();
-  return { ...report, devices: devices.length, tookMs: endedMs - startedMs, faults };
+  const leftCanary = isBroken(order.release, order.mix) && report.offeredBeyond > 0;
+  return { ...report, devices: devices.length, tookMs, leftCanary, faults };
 }
 
-async function reportOf(ctx: ControllerContext, id: string, endedWallMs: number) {
-  const { status, reason } = await rolloutRow(ctx.db, id);
-  const rows = await ctx.db
-    .selectFrom("attempts")
-    .select(["rollout", "stage", "arm", "outcome", "decidedAtMs", "version"])
-    .where("releaseCounter", ">", 1)
-    .execute();
-  const own = rows.filter(({ rollout, arm }) => rollout === id && arm !== "control");
-  const commits = own.filter(({ outcome }) => outcome === "committed");
-  const firstMs = commits.reduce(
-    (least, row) => Math.min(least, row.decidedAtMs ?? least),
-    Infinity,
-  );
-  return {
-    status,
-    reason,
-    decided: rows.filter(({ outcome }) => outcome !== null).length,
-    committed: commits.length,
-    left: own.filter(({ stage }) => stage > 0).length,
-    stopMs: status === "stopped" && commits.length > 0 ? endedWallMs - firstMs : null,
-  };
-}
-
-function disturb(
-  { time, network }: World,
-  devices: readonly SimDevice[],
-  mix: FaultMix,
-  random: Random,
-): void {
-  const sometime = (run: () => void) => time.after(random.nextInt(disturbedMs), run);
-  for (const { machine } of devices) {
-    if (random.nextFloat() < mix.powerCuts) {
-      const mode = cutModes[random.nextInt(cutModes.length)];
-      assert(mode !== undefined, "an index below the length");
-      sometime(() => machine.cut(mode));
-    }
-    if (random.nextFloat() < mix.spells) {
-      const forMs = random.nextInt(spellMsMax);
-      sometime(() => network.cutOff(machine.name, forMs));
-    }
+/** False when it went on for too long. */
+async function toTheEnd(
+  { time }: World,
+  ctx: ControllerContext,
+  id: string,
+  operator: OperatorName,
+): Promise<boolean> {
+  const statusNow = async () => (await rolloutRow(ctx.db, id)).status;
+  for (;;) {
+    const ended = await time.run(rolloutMsMax, async () => (await statusNow()) !== "running");
+    if (!ended || (await statusNow()) !== "awaiting-promotion") return ended;
+    if (!(await operators[operator](ctx, id))) return true;
+    await during(time, steerRollout(ctx, id, "promote", "nobody said anything against it"));
   }
-  for (let drop = 0; drop < mix.brokerDrops; drop++) sometime(network.dropAll);
 }
 
-/** A way back may still be under way when the rollout has stopped. */
+/** A way back may still be under way when the rollout has stopped, and a soak when it is complete. */
 async function quiet(
   { time }: World,
   ctx: ControllerContext,
-  devices: readonly SimDevice[],
+  devices: readonly FleetDevice[],
+  stopTraffic: () => void,
 ): Promise<void> {
   for (let round = 0; round < quietRoundsMax; round++) {
     await time.run(quietMs);
     if (devices.every((device) => device.isIdle()) && (await openAtServer(ctx)) === 0) break;
   }
+  stopTraffic();
 }

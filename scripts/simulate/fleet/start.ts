@@ -1,6 +1,6 @@
 /** The start state of fleets: every release is a version that can be offered, in files of one block. */
 import { makeStartState, type StartState } from "../world/start-state.ts";
-import { releases } from "./mixes.ts";
+import { releases } from "./releases.ts";
 
 const modelBytes = 4_000;
 /** Few, so that a trial is cheap to simulate; what a fleet proves rests on its pairs. */

@@ -1,7 +1,13 @@
 /** A device that somebody switches on again: what systemd and the mains are to a real one. */
 import type { Random } from "../../../shared/prng.ts";
 import { isQuiet, type Observation, observe } from "../checks/observation.ts";
-import { createMachine, type Machine, type Storage, type World } from "../world/machine.ts";
+import {
+  createMachine,
+  type Machine,
+  type MachinePlan,
+  type Storage,
+  type World,
+} from "../world/machine.ts";
 import { type AgentBoot, type AgentRun, startAgent } from "../world/programs.ts";
 
 export interface SimDevice {
@@ -27,6 +33,8 @@ export function superviseDevice(
     random?: Random;
     /** For the first boot only. */
     first?: Pick<AgentBoot, "plan" | "cutMode">;
+    /** Sees every effect of every boot after it. */
+    plan?: (machine: Machine) => MachinePlan;
     change?: AgentBoot["change"];
   },
 ): SimDevice {
@@ -41,6 +49,7 @@ export function superviseDevice(
         current = boot();
       }),
   });
+  const plan = options.plan?.(machine);
   let current = boot();
   const look = () => observe(machine, current);
   return {
@@ -55,6 +64,7 @@ export function superviseDevice(
   function boot(): AgentRun {
     const isFirst = boots++ === 0;
     const next: AgentRun = startAgent(world, machine, {
+      ...(plan && { plan }),
       ...(isFirst && first),
       ...(change && { change }),
       onUp() {

@@ -1,7 +1,9 @@
 /** A process that runs seeds one after the other: the parent sends each order and gets each result, over IPC. */
 import { z } from "zod";
 import { type FleetState, makeFleetState } from "./fleet-state.ts";
-import { type MixName, mixes, type ReleaseName, releases } from "./mixes.ts";
+import { type MixName, mixes } from "./mixes.ts";
+import { type OperatorName, operators } from "./operators.ts";
+import { type ReleaseName, releases } from "./releases.ts";
 import { runSeed } from "./run-seed.ts";
 import { makeFleetStart } from "./start.ts";
 
@@ -13,6 +15,7 @@ const orderSchema = z.object({
   seed: z.int(),
   mix: namesOf<MixName>(mixes),
   release: namesOf<ReleaseName>(releases),
+  operator: namesOf<OperatorName>(operators),
 });
 
 /** The fleet of the last order: the next one is mostly of the same size, and two large ones need much memory. */

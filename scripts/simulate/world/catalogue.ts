@@ -9,7 +9,7 @@ import { encodeBundle } from "../../../shared/artifact/bundle.ts";
 import { sha256Hex } from "../../../shared/artifact/hash.ts";
 import type { GoldenSet } from "../../../shared/evaluation/golden-set.ts";
 import { encodeReference, encodeShard } from "../../../shared/evaluation/golden-shard.ts";
-import { createFile, type Disk, makeFolders, syncFile, writeAt } from "./disk.ts";
+import { type Disk, putFile } from "./disk.ts";
 import { configDir, runtimeVersion } from "./programs.ts";
 import {
   classOf,
@@ -39,19 +39,17 @@ const classesYaml = `classes:
 const builtIn = (name: string) =>
   readFileSync(new URL(`../../../controller/${name}`, import.meta.url), "utf8");
 
-/** The operator's folder, on the controller's disk before its first start. */
+/** The operator's folder: text by file name. */
+export const operatorFiles = () => ({
+  "classes.yaml": classesYaml,
+  "regions.yaml": builtIn("config/regions.yaml"),
+  "recipes.yaml": builtIn("compress/recipes.yaml"),
+});
+
+/** Writes it to the controller's disk, before its first start. */
 export function writeConfig(disk: Disk): void {
-  makeFolders(disk, configDir);
-  const files = {
-    "classes.yaml": classesYaml,
-    "regions.yaml": builtIn("config/regions.yaml"),
-    "recipes.yaml": builtIn("compress/recipes.yaml"),
-  };
-  for (const [name, text] of Object.entries(files)) {
-    const file = createFile(disk, `${configDir}/${name}`);
-    writeAt(file, new TextEncoder().encode(text), 0);
-    syncFile(file);
-  }
+  for (const [name, text] of Object.entries(operatorFiles()))
+    putFile(disk, `${configDir}/${name}`, text);
 }
 
 const hashOf = (text: string) => sha256Hex(new TextEncoder().encode(text));

@@ -92,6 +92,18 @@ export function createFile(disk: Disk, path: string): SimFile {
   return file;
 }
 
+/** A whole file that is there, and whose folders are, whatever is cut later. */
+export function putFile(disk: Disk, path: string, text: string): void {
+  makeFolders(disk, dirname(path));
+  const file = createFile(disk, path);
+  writeAt(file, new TextEncoder().encode(text), 0);
+  syncFile(file);
+  for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+    syncNames(folderAt(disk, folder));
+  }
+  syncNames(disk.root);
+}
+
 export function writeAt(file: SimFile, bytes: Uint8Array, position: number): void {
   const end = position + bytes.byteLength;
   const content = new Uint8Array(Math.max(file.content.byteLength, end));

@@ -13,6 +13,7 @@ import {
   classOf,
   decodeSynthetic,
   healthyModel,
+  isMarked,
   type SyntheticModel,
   sampleAt,
   sampleCount,
@@ -154,8 +155,12 @@ function serve(
     }
     case "memory":
       return answer(0, { ramPeakBytes: model.ramPeakBytes, ramBaseBytes, loadMs: startMs });
-    case "infer":
-      return ended(held, 1) ?? answer(model.latencyMs, answerOf(model, sampleIn(request.sample)));
+    case "infer": {
+      const sample = sampleIn(request.sample);
+      return (
+        ended(held, 1) ?? marked(model, sample) ?? answer(model.latencyMs, answerOf(model, sample))
+      );
+    }
     case "evaluate": {
       const count = sampleCount(held.samples);
       const top1 = Int32Array.from({ length: count }, (_, at) =>
@@ -197,6 +202,11 @@ function load(
 
 function probeModel(path: string): SyntheticModel | undefined {
   return path.includes("/probe-models/") ? { ...healthyModel, name: "probe" } : undefined;
+}
+
+function marked({ onMark }: SyntheticModel, sample: Uint8Array): "crash" | "hang" | undefined {
+  if (onMark === "answers" || !isMarked(sample)) return undefined;
+  return onMark === "crashes" ? "crash" : "hang";
 }
 
 /** Counts runs; tells how the process ends within these, if it does. */

@@ -2,8 +2,8 @@
 import { type RunningAgent, runAgent } from "../../../agent/agent.ts";
 import type { AgentPorts } from "../../../agent/context.ts";
 import type { Inventory } from "../../../agent/probe/probe.ts";
-import type { Serving } from "../../../agent/serving/serving.ts";
-import { controllerConfigSchema } from "../../../controller/config.ts";
+import type { ModelCaller } from "../../../agent/serving/call.ts";
+import { type ControllerConfig, controllerConfigSchema } from "../../../controller/config.ts";
 import type { ControllerContext } from "../../../controller/context.ts";
 import { runController } from "../../../controller/controller.ts";
 import type { CutMode } from "./effects.ts";
@@ -16,7 +16,11 @@ export const deviceDir = "/device";
 export const runtimeVersion = "1.30.0";
 
 /** Starts the controller on its machine. Makes keys, so call it outside of `time.run`. */
-export async function startController(world: World, machine: Machine): Promise<ControllerContext> {
+export async function startController(
+  world: World,
+  machine: Machine,
+  change: Partial<ControllerConfig> = {},
+): Promise<ControllerContext> {
   const ports = portsOf(world, machine, machine.begin());
   const { ctx } = await runController(
     { ...ports, startHttp: async () => ({ url: "none", stop: async () => {} }) },
@@ -26,6 +30,7 @@ export async function startController(world: World, machine: Machine): Promise<C
       configDir,
       mqttPort: brokerPort,
       onnxruntime: runtimeVersion,
+      ...change,
     }),
   );
   return ctx;
@@ -51,7 +56,7 @@ export interface AgentRun {
   /** Why the program ended by itself. */
   error: unknown;
   /** What the device's own software reaches it by. */
-  serving: Serving | undefined;
+  local: ModelCaller | undefined;
 }
 
 export interface AgentBoot {
@@ -70,14 +75,14 @@ export function startAgent(world: World, machine: Machine, boot: AgentBoot = {})
     ...(boot.cutMode && { cutMode: boot.cutMode }),
   });
   const ports = portsOf(world, machine, run);
-  const started: AgentRun = { run, agent: undefined, error: undefined, serving: undefined };
+  const started: AgentRun = { run, agent: undefined, error: undefined, local: undefined };
   runAgent(
     {
       ...ports,
       ...boot.change?.(ports),
       inventory,
-      async startInferenceApi({ serving }) {
-        started.serving = serving;
+      async startInferenceApi(local) {
+        started.local = local;
         return { url: "none", stop: async () => {} };
       },
     },

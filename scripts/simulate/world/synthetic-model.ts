@@ -25,6 +25,8 @@ export interface SyntheticModel {
   readonly crashes: "never" | "loading" | "first-run";
   /** The run, counted from 1, that never ends; 0 for none. */
   readonly hangsAtRun: number;
+  /** What a marked input does: no golden shard holds one, so only service shows it. */
+  readonly onMark: "answers" | "crashes" | "hangs";
 }
 
 export const healthyModel: SyntheticModel = {
@@ -37,6 +39,7 @@ export const healthyModel: SyntheticModel = {
   ramPeakBytes: 60_000_000,
   crashes: "never",
   hangsAtRun: 0,
+  onMark: "answers",
 };
 
 const tensor = "x";
@@ -96,6 +99,11 @@ export const sampleAt = (data: Uint8Array, index: number) =>
 export const sampleCount = (data: Uint8Array) => data.byteLength / sampleBytes;
 
 export const inputOf = (sample: Uint8Array) => ({ [tensor]: sample });
+
+/** A sample as the world has it now and then and no golden shard does. */
+export const markedSample = (): Uint8Array => new Uint8Array(sampleBytes).fill(255);
+
+export const isMarked = (sample: Uint8Array): boolean => sample.every((byte) => byte === 255);
 
 /** The raw sample that a request carries. */
 export const sampleIn = (inputs: Readonly<Record<string, Uint8Array>>) =>

@@ -10,6 +10,9 @@ import type { Clock } from "../../../shared/ports/clock.ts";
 /** The world begins here: later than any build of the agent believes in. */
 const epochMs = Date.UTC(2027, 0, 1);
 
+/** The true time of day at a virtual time, in ms since the epoch. */
+export const wallMsOf = (virtualMs: number): number => virtualMs + epochMs;
+
 interface Event {
   readonly atMs: number;
   readonly order: number;

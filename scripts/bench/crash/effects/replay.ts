@@ -92,6 +92,6 @@ export async function replay(start: StartState, script: Script): Promise<Ending>
   };
 }
 
-async function ask({ serving }: AgentRun): Promise<Answer | undefined> {
-  return serving?.infer(modelName, inputOf(sample)).catch(() => undefined);
+async function ask({ local }: AgentRun): Promise<Answer | undefined> {
+  return local?.serving.infer(modelName, inputOf(sample)).catch(() => undefined);
 }
