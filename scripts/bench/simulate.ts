@@ -17,7 +17,7 @@ const msPerMinute = 60_000;
 export const simulateBenchmark: Benchmark = {
   name: "simulate",
   summary:
-    "rollouts to 10,000, 1,200 and 100 simulated devices under seeded faults: faults, promises kept, updates per second",
+    "rollouts to 10,000, 1,600 and 100 simulated devices under seeded faults: faults, promises kept, updates per second",
   async run(say) {
     const startedMs = performance.now();
     const minutes = () => (performance.now() - startedMs) / msPerMinute;

@@ -37,7 +37,7 @@ In real time, against a real controller and its broker on this machine:
 Examples:
   npm run simulate -- --devices 100 --seeds 7 --mix power --release crash
   npm run simulate -- --devices 100 --seeds 1..200 --mix service --release hang-live --json
-  npm run simulate -- --devices 1200 --seeds 1..3 --release drop-20 --operator absent
+  npm run simulate -- --devices 1600 --seeds 1..3 --release drop-20 --operator absent
   npm run simulate -- --real-time --devices 200 --minutes 5 --rate 50
 
 Ends with 1 when a checker found something or a release that breaks every device left the canary;

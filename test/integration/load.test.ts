@@ -2,10 +2,10 @@
 import { expect, it } from "vitest";
 import { runLoad } from "../../scripts/simulate/load/run-load.ts";
 
-const devices = 6;
+const devices = 3;
 
 it("carries updates of real agents over the real broker, each with one outcome", async () => {
-  const result = await runLoad({ devices, minutes: 0.02, rate: 6 });
+  const result = await runLoad({ devices, minutes: 0.01, rate: 3 });
   expect(result.faults).toEqual([]);
   expect(result).toMatchObject({ lost: 0, doubled: 0, connections: 0 });
   expect(result.updates).toBe(result.rollouts * devices);
@@ -13,4 +13,4 @@ it("carries updates of real agents over the real broker, each with one outcome",
   expect(result.sent).toBeGreaterThan(2 * result.updates);
   expect(result.ackP50Ms).toBeGreaterThan(0);
   expect(result.controllerCpuShare).toBeGreaterThan(0);
-}, 120_000);
+}, 300_000);
