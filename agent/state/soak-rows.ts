@@ -69,7 +69,7 @@ export function soakRows(sqlite: Sqlite) {
       (
         sqlite
           .prepare(
-            "select spanJson from servingSpans where model = ? and endedMs > ? and startedMs < ? order by startedMs",
+            "select spanJson from servingSpans where model = +? and endedMs > +? and startedMs < +? order by startedMs",
           )
           .all(model, fromMs, toMs) as { spanJson: string }[]
       ).map(({ spanJson }) => spanJson),

@@ -335,7 +335,7 @@ function outboxRows(sqlite: Sqlite) {
     outboxRows: (limit: number): OutboxRow[] =>
       sqlite
         .prepare(
-          "select boot, sequence, message, bytes from outbox order by priority, number limit ?",
+          "select boot, sequence, message, bytes from outbox order by priority, number limit +?",
         )
         .all(limit) as OutboxRow[],
     outboxCount: (): number =>
@@ -343,7 +343,7 @@ function outboxRows(sqlite: Sqlite) {
     outboxRowsOf: (message: string): OutboxRow[] =>
       sqlite
         .prepare(
-          "select boot, sequence, message, bytes from outbox where message = ? order by number",
+          "select boot, sequence, message, bytes from outbox where message = +? order by number",
         )
         .all(message) as OutboxRow[],
     removeOutboxRow(boot: string, sequence: number): void {

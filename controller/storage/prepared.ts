@@ -5,17 +5,9 @@
  *
  * Invariant: what is built depends on the names of its arguments alone, never on their values.
  */
-import {
-  type Compilable,
-  type CompiledQuery,
-  DummyDriver,
-  Kysely,
-  type QueryResult,
-  SqliteAdapter,
-  SqliteIntrospector,
-  SqliteQueryCompiler,
-} from "kysely";
+import { type Compilable, type CompiledQuery, Kysely, type QueryResult } from "kysely";
 import type { Database } from "./database.ts";
+import { PlannedOnceDialect } from "./dialect.ts";
 import type { ControllerTables } from "./schema.ts";
 
 type Value = string | number | null;
@@ -28,14 +20,11 @@ class Placeholder {
   }
 }
 
-/** Builds and compiles, and reaches no database. */
+/** Builds and compiles. Nothing is run on it, so it opens nothing. */
 const builder: Database = new Kysely<ControllerTables>({
-  dialect: {
-    createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new DummyDriver(),
-    createIntrospector: (db) => new SqliteIntrospector(db),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
-  },
+  dialect: new PlannedOnceDialect({
+    database: () => Promise.reject(new Error("this database compiles and is never opened")),
+  }),
 });
 
 /** The statement that `build` makes, to be run with other arguments each time. */
