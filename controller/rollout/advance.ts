@@ -15,7 +15,7 @@ import { countStages } from "./counting.ts";
 import { applyEvent } from "./events.ts";
 import { judgeStage } from "./judging.ts";
 import { endingStage, type RolloutState } from "./machine.ts";
-import { isPendingMember, isSettledMember, joinLate } from "./members.ts";
+import { isPendingMember, isSettledMember, joinLate, memberCount } from "./members.ts";
 import { offerPending } from "./offers.ts";
 import { proofOf, proofVerdict } from "./proof.ts";
 import { settleSoaks } from "./soaks.ts";
@@ -127,10 +127,14 @@ function eventOf(
   return isManual ? "stage-ready" : endingStage(state, "passed");
 }
 
-/** At start and every minute: deadlines and the time of manifests pass without any message. */
+/**
+ * At start and every few seconds, large rollouts less often: deadlines and the time of manifests pass
+ * without any message.
+ */
 export async function advanceAllRollouts(ctx: ControllerContext): Promise<void> {
   await publishDesired(ctx, await renewManifests(ctx));
   for (const row of await standingRollouts(ctx.db)) {
+    if (!ctx.looks.isTime(row.id, await memberCount(ctx.db, row.id))) continue;
     await keepGoing(ctx, row.id, async () => {
       await ctx.db.transaction().execute(async (trx) => {
         await joinLate(ctx, trx, row, stateOf(row));
@@ -143,38 +147,34 @@ export async function advanceAllRollouts(ctx: ControllerContext): Promise<void> 
 
 /**
  * A device is there: it has come online, enrolled, or changed its class. What waits for it is offered,
- * newest rollout first. Answers whom to tell.
+ * newest rollout first, by a look at the rollout.
  */
-export async function deviceAppeared(ctx: ControllerContext, device: string): Promise<string[]> {
-  const touched: string[] = [];
+export async function deviceAppeared(ctx: ControllerContext, device: string): Promise<void> {
   for (const { id, status } of await standingRollouts(ctx.db)) {
     if (!offeringStatuses.includes(status as RolloutStatus)) continue;
     if (await isSettledMember(ctx.db, id, device)) continue;
-    const offered = await keepGoing(ctx, id, () =>
-      ctx.db.transaction().execute(async (trx) => {
+    await keepGoing(ctx, id, async () => {
+      const waits = await ctx.db.transaction().execute(async (trx) => {
         const row = await rolloutRow(trx, id);
-        if (!offeringStatuses.includes(row.status as RolloutStatus)) return [];
-        const state = stateOf(row);
-        await joinLate(ctx, trx, row, state, [device]);
-        return (await isPendingMember(trx, id, device)) ? offerPending(ctx, trx, row, state) : [];
-      }),
-    );
-    touched.push(...(offered ?? []));
+        if (!offeringStatuses.includes(row.status as RolloutStatus)) return false;
+        await joinLate(ctx, trx, row, stateOf(row), [device]);
+        return isPendingMember(trx, id, device);
+      });
+      if (waits) await ctx.looks.after(id, ctx.evidence.offered(id), () => advanceRollout(ctx, id));
+    });
   }
-  return touched;
 }
 
 /** One rollout that cannot go on (a lost file, say) must not keep the others back. */
-async function keepGoing<T>(
+async function keepGoing(
   ctx: ControllerContext,
   id: string,
-  work: () => Promise<T>,
-): Promise<T | undefined> {
+  work: () => Promise<void>,
+): Promise<void> {
   try {
-    return await work();
+    await work();
   } catch (error) {
     ctx.log.error("a rollout could not advance", { id, error: String(error) });
-    return undefined;
   }
 }
 

@@ -10,6 +10,8 @@ import type { Log } from "../../shared/ports/log.ts";
 export interface Looks {
   /** Looks now, or soon: `devices` is how many the rollout has offered something. */
   after(rollout: string, devices: number, look: () => Promise<void>): Promise<void>;
+  /** Whether time alone makes a look due now; called every few seconds, and yes means that it is taken. */
+  isTime(rollout: string, devices: number): boolean;
   stop(): void;
 }
 
@@ -19,12 +21,17 @@ const devicesAtOnceMax = 200;
 const pauseMsPerDevice = 0.5;
 const pauseMsMax = 10_000;
 
+/** Pause between two looks that time alone brings: everything that a large rollout has is read. */
+const timedMsPerDevice = 6;
+const timedMsMax = 60_000;
+
 export function pauseMs(devices: number): number {
   return devices <= devicesAtOnceMax ? 0 : Math.min(pauseMsMax, devices * pauseMsPerDevice);
 }
 
 export function createLooks({ clock, log }: { clock: Clock; log: Log }): Looks {
   const lastMs = new Map<string, number>();
+  const timedMs = new Map<string, number>();
   const waiting = new Map<string, () => void>();
   const now = async (rollout: string, look: () => Promise<void>): Promise<void> => {
     lastMs.set(rollout, clock.monotonicMs());
@@ -42,6 +49,15 @@ export function createLooks({ clock, log }: { clock: Clock; log: Log }): Looks {
         );
       });
       waiting.set(rollout, cancel);
+    },
+    isTime(rollout, devices) {
+      const nowMs = clock.monotonicMs();
+      const atMs = timedMs.get(rollout);
+      const isSmall = devices <= devicesAtOnceMax;
+      const restMs = isSmall ? 0 : Math.min(timedMsMax, devices * timedMsPerDevice);
+      if (atMs !== undefined && nowMs - atMs < restMs) return false;
+      timedMs.set(rollout, nowMs);
+      return true;
     },
     stop() {
       for (const cancel of waiting.values()) cancel();

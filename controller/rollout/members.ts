@@ -181,6 +181,17 @@ const settledRows = prepared((db, { rollout, device }: { rollout: string; device
     .whereRef("rolloutMembers.deviceClass", "=", "devices.deviceClass"),
 );
 
+export async function memberCount(db: Database, rollout: string): Promise<number> {
+  return (await countedMembers(db, { rollout })).rows[0]?.count ?? 0;
+}
+
+const countedMembers = prepared((db, { rollout }: { rollout: string }) =>
+  db
+    .selectFrom("rolloutMembers")
+    .select((eb) => eb.fn.countAll<number>().as("count"))
+    .where("rollout", "=", rollout),
+);
+
 export async function isPendingMember(
   trx: Database,
   rollout: string,

@@ -6,7 +6,6 @@
 import { z } from "zod";
 import { sha256Schema } from "../../shared/artifact/hash.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
-import { publishDesired } from "../fleet/desired.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import { advanceRollout, deviceAppeared } from "./advance.ts";
@@ -76,7 +75,7 @@ export const onAttemptOutcome: OutboxHandler<"attempt-outcome"> = async (
     const devices = ctx.evidence.offered(updated.rollout);
     await ctx.looks.after(updated.rollout, devices, () => advanceRollout(ctx, updated.rollout));
     // It went on with what was taken back meanwhile: a rollback may have to reach it too.
-    if (withdrawn) await publishDesired(ctx, await deviceAppeared(ctx, device));
+    if (withdrawn) await deviceAppeared(ctx, device);
   };
 };
 

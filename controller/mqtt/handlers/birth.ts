@@ -51,7 +51,8 @@ export const onBirth: DirectHandler<"birth"> = async (ctx, sender, birth) => {
     return;
   }
   await publishHolds(ctx, { device });
-  await publishDesired(ctx, [...new Set([device, ...(await deviceAppeared(ctx, device))])]);
+  await deviceAppeared(ctx, device);
+  await publishDesired(ctx, [device]);
   await publishLabels(ctx, device);
 };
 

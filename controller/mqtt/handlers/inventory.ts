@@ -2,7 +2,6 @@
 
 import { profileFingerprint } from "../../../shared/devices/profile.ts";
 import { classOf } from "../../fleet/classes.ts";
-import { publishDesired } from "../../fleet/desired.ts";
 import { recordClassChange } from "../../fleet/devices.ts";
 import { deviceAppeared } from "../../rollout/advance.ts";
 import type { OutboxHandler } from "./handler.ts";
@@ -31,5 +30,5 @@ export const onInventory: OutboxHandler<"inventory"> = async (ctx, trx, { device
   if (deviceClass === row.deviceClass) return undefined;
   const change = { device, before: row.deviceClass, after: deviceClass };
   await recordClassChange(trx, ctx.clock.wallMs(), change);
-  return async () => publishDesired(ctx, await deviceAppeared(ctx, device));
+  return () => deviceAppeared(ctx, device);
 };

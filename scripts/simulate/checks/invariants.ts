@@ -3,7 +3,7 @@
  * controller's database and answers what is wrong, or nothing.
  */
 import type { ControllerContext } from "../../../controller/context.ts";
-import { verifyManifest } from "../../../shared/artifact/manifest.ts";
+import { type Manifest, verifyManifest } from "../../../shared/artifact/manifest.ts";
 import type { Answer } from "../../../shared/inference/processing/answer.ts";
 import { modelName, type Version } from "../world/catalogue.ts";
 import { answerOf } from "../world/synthetic-model.ts";
@@ -91,9 +91,11 @@ const signed: Check = async (run) => {
     .select("manifestJson")
     .where("device", "=", run.device)
     .execute();
-  const named = rows.map(({ manifestJson }) =>
-    verifyManifest(JSON.parse(manifestJson), [ctx.signingKey.publicKey]),
-  );
+  const committed = new Set(seen(run).map((each) => each.committed?.bundleSha256));
+  const named = rows
+    .map(({ manifestJson }) => JSON.parse(manifestJson) as { signed: Manifest })
+    .filter(({ signed: manifest }) => committed.has(manifest.bundle.sha256))
+    .map((document) => verifyManifest(document, [ctx.signingKey.publicKey]));
   return firstOf(seen(run), ({ committed }) =>
     named.some(
       ({ bundle, device }) => bundle.sha256 === committed?.bundleSha256 && device === run.device,

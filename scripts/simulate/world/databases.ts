@@ -22,6 +22,7 @@ export interface Databases {
 }
 
 const nameChars = 60;
+const lockName = ".lock";
 
 export function databaseFault(code: "SQLITE_FULL" | "SQLITE_IOERR"): Error {
   return new Database.SqliteError(`simulated ${code}`, code);
@@ -31,6 +32,7 @@ export function simDatabases(stored: Images, power: Power): Databases {
   const open = new Map<string, Database.Database>();
   return {
     open(path) {
+      if (path.endsWith(lockName)) return lock(power);
       const image = stored.get(path);
       const database = new Database(image === undefined ? ":memory:" : Buffer.from(image));
       database.pragma("foreign_keys = ON");
@@ -50,6 +52,20 @@ export function simDatabases(stored: Images, power: Power): Databases {
       for (const database of open.values()) database.close();
       open.clear();
     },
+  };
+}
+
+/** Taken by one effect, and never held against anybody. */
+function lock(power: Power): Sqlite {
+  const noData = () => {
+    throw new Error("a lock holds no data");
+  };
+  return {
+    prepare: noData,
+    exec: (sql) => power.actNow({ kind: "database", name: sql, perform: () => {} }),
+    transaction: noData,
+    backup: noData,
+    close: () => {},
   };
 }
 

@@ -27,6 +27,8 @@ export interface SimFolder {
 export interface Disk {
   readonly root: SimFolder;
   readonly totalBytes: number;
+  /** Free at least: as counted last, less what was written since. */
+  sureBytes: number;
 }
 
 const emptyFolder = (): SimFolder => ({
@@ -36,7 +38,7 @@ const emptyFolder = (): SimFolder => ({
 });
 
 export function emptyDisk(totalBytes = 1_000_000_000): Disk {
-  return { root: emptyFolder(), totalBytes };
+  return { root: emptyFolder(), totalBytes, sureBytes: 0 };
 }
 
 export function diskError(code: "ENOENT" | "ENOSPC" | "EIO" | "ENOTDIR", path: string): Error {
@@ -160,6 +162,14 @@ export function usedBytes(disk: Disk): number {
   return sizeOf(disk.root);
 }
 
+/** Takes room for a write; false when there is none. Counts the whole disk only when it may be full. */
+export function takeRoom(disk: Disk, bytes: number): boolean {
+  if (bytes > disk.sureBytes) disk.sureBytes = disk.totalBytes - usedBytes(disk);
+  if (bytes > disk.sureBytes) return false;
+  disk.sureBytes -= bytes;
+  return true;
+}
+
 /** The disk that a machine finds when it comes back. Everything on it is durable. */
 export function afterCut(disk: Disk, mode: CutMode): Disk {
   const keepNames = mode !== "dropped";
@@ -181,7 +191,7 @@ export function afterCut(disk: Disk, mode: CutMode): Disk {
     known.set(node, folder);
     return folder;
   };
-  return { root: copy(disk.root) as SimFolder, totalBytes: disk.totalBytes };
+  return { root: copy(disk.root) as SimFolder, totalBytes: disk.totalBytes, sureBytes: 0 };
 }
 
 function contentAfter(file: SimFile, mode: CutMode): Uint8Array {

@@ -17,6 +17,7 @@ import {
   type SimFile,
   syncFile,
   syncNames,
+  takeRoom,
   usedBytes,
   writeAt,
 } from "./disk.ts";
@@ -88,7 +89,7 @@ function openFile(disk: Disk, power: Power, path: string, file: SimFile): OpenFi
       return write(
         "write",
         () => {
-          if (usedBytes(disk) + copy.byteLength > disk.totalBytes) throw diskError("ENOSPC", path);
+          if (!takeRoom(disk, copy.byteLength)) throw diskError("ENOSPC", path);
           writeAt(file, copy, positionBytes);
         },
         () => writeAt(file, copy, positionBytes),

@@ -47,3 +47,15 @@ it("looks at no rollout after it was stopped", async () => {
   await clock.pass(60_000);
   expect(seen).toBe(1);
 });
+
+it("lets time alone bring looks at a large one once a minute, and at a small one whenever asked", async () => {
+  const clock = handClock();
+  const looks = createLooks({ clock, log });
+  let large = 0;
+  for (let at = 0; at < 18; at++) {
+    if (looks.isTime("large", 10_000)) large++;
+    expect(looks.isTime("small", 200)).toBe(true);
+    await clock.pass(10_000);
+  }
+  expect(large).toBe(3);
+});
