@@ -73,9 +73,11 @@ export function createMessenger(options: {
   let session = 0;
   let connection: MqttConnection | undefined;
 
+  const topics = new Map<MessageName, string>();
   const publish = async (name: MessageName, bytes: Uint8Array): Promise<void> => {
     const message = messages[name] as MessageDefinition;
-    const topic = topicOf(message, identity.tenant, identity.device);
+    const topic = topics.get(name) ?? topicOf(message, identity.tenant, identity.device);
+    topics.set(name, topic);
     await connection?.publish(topic, bytes, message.qos);
   };
   const send: Messenger["send"] = async (name, payload) => {

@@ -145,14 +145,15 @@ function measurements(sqlite: Sqlite, { setting, setSetting }: ReturnType<typeof
 }
 
 function slots(sqlite: Sqlite) {
-  const addModel = sqlite.prepare(
-    "insert or ignore into models (name, committedSlot, releaseCounterHighest) values (?, null, 0)",
-  );
-  const addSlot = sqlite.prepare(
-    "insert or ignore into slots (model, slot, status) values (?, ?, 'empty')",
-  );
   const ensureModel = (name: string): void => {
-    addModel.run(name);
+    sqlite
+      .prepare(
+        "insert or ignore into models (name, committedSlot, releaseCounterHighest) values (?, null, 0)",
+      )
+      .run(name);
+    const addSlot = sqlite.prepare(
+      "insert or ignore into slots (model, slot, status) values (?, ?, 'empty')",
+    );
     for (const slot of ["a", "b"]) addSlot.run(name, slot);
   };
   const model = (name: string) =>

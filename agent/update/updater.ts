@@ -108,6 +108,10 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
       if (known !== undefined && next.revision < known.revision) return;
       // The revision rises with each change: this is the answer to another birth.
       if (known?.revision === next.revision && state.targeted) return;
+      if (state.targeted && isSettled(state.desired, next)) {
+        state.sender = sender;
+        return;
+      }
       Object.assign(state, { desired: next, sender, targeted: false } satisfies Partial<State>);
       try {
         targetAll(parts, state);
@@ -125,6 +129,14 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
       await working?.catch(() => {});
     },
   };
+}
+
+/** Another run of the controller wants what was followed already, and has all that was found out. */
+function isSettled(known: Desired | undefined, next: Desired): boolean {
+  const isKnown = Object.values(next.models).every(({ outcomeKnown }) => outcomeKnown);
+  return (
+    isKnown && next.measurements.length === 0 && JSON.stringify(known) === JSON.stringify(next)
+  );
 }
 
 function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): void {

@@ -205,6 +205,15 @@ const standingOf = prepared((db, { device }: { device: string }) =>
   db.selectFrom("devices").select("standing").where("id", "=", device),
 );
 
+type Received = { device: string; boot: string; sequence: number; atMs: number };
+
+const storeReceived = prepared((db, { device, boot, sequence, atMs }: Received) =>
+  db
+    .insertInto("received")
+    .values({ device, boot, sequence, receivedAtMs: atMs })
+    .onConflict((conflict) => conflict.doNothing()),
+);
+
 /** Stores the message and its effect in one transaction; acks it only after the commit. */
 async function handleOutbox(
   ctx: ControllerContext,
@@ -215,12 +224,9 @@ async function handleOutbox(
   const { device, boot, sequence } = envelope;
   const handler = outboxHandlers[name] as OutboxHandler<OutboxName>;
   const afterwards = await ctx.db.transaction().execute(async (trx) => {
-    const inserted = await trx
-      .insertInto("received")
-      .values({ device, boot, sequence, receivedAtMs: ctx.clock.wallMs() })
-      .onConflict((conflict) => conflict.doNothing())
-      .executeTakeFirst();
-    if (inserted.numInsertedOrUpdatedRows === 0n) return undefined;
+    const atMs = ctx.clock.wallMs();
+    const inserted = await storeReceived(trx, { device, boot, sequence, atMs });
+    if (inserted.numAffectedRows === 0n) return undefined;
     return handler(ctx, trx, envelope, payload as PayloadOf<OutboxName>);
   });
   ctx.ack(device, { boot, sequence });

@@ -9,13 +9,14 @@ import type { ControllerContext } from "../context.ts";
 import { publishDesired, renewManifests } from "../fleet/desired.ts";
 import { waitedMs } from "../fleet/patience.ts";
 import type { Database } from "../storage/database.ts";
+import { prepared } from "../storage/prepared.ts";
 import type { RolloutTable } from "../storage/schema.ts";
 import { takeBack } from "./campaign.ts";
 import { countStages } from "./counting.ts";
 import { applyEvent } from "./events.ts";
 import { judgeStage } from "./judging.ts";
 import { endingStage, type RolloutState } from "./machine.ts";
-import { isPendingMember, isSettledMember, joinLate, memberCount } from "./members.ts";
+import { isPendingMember, joinLate, mayConcern, memberCount } from "./members.ts";
 import { offerPending } from "./offers.ts";
 import { proofOf, proofVerdict } from "./proof.ts";
 import { settleSoaks } from "./soaks.ts";
@@ -150,9 +151,10 @@ export async function advanceAllRollouts(ctx: ControllerContext): Promise<void> 
  * newest rollout first, by a look at the rollout.
  */
 export async function deviceAppeared(ctx: ControllerContext, device: string): Promise<void> {
-  for (const { id, status } of await standingRollouts(ctx.db)) {
+  for (const standing of await standingRollouts(ctx.db)) {
+    const { id, status } = standing;
     if (!offeringStatuses.includes(status as RolloutStatus)) continue;
-    if (await isSettledMember(ctx.db, id, device)) continue;
+    if (!(await mayConcern(ctx.db, standing, device))) continue;
     await keepGoing(ctx, id, async () => {
       const waits = await ctx.db.transaction().execute(async (trx) => {
         const row = await rolloutRow(trx, id);
@@ -184,13 +186,7 @@ async function keepGoing(
  * what they took back may still need.
  */
 async function standingRollouts(db: Database): Promise<RolloutTable[]> {
-  const rows = await db
-    .selectFrom("rollouts")
-    .selectAll()
-    .where("status", "in", [...liveStatuses, "completed"])
-    .where("status", "!=", "awaiting-approval")
-    .orderBy("releaseCounter", "desc")
-    .execute();
+  const { rows } = await liveRollouts(db, {});
   const settled = new Set<string>();
   return rows.filter(({ model, kind, status }) => {
     if (status !== "completed") return true;
@@ -199,3 +195,12 @@ async function standingRollouts(db: Database): Promise<RolloutTable[]> {
     return true;
   });
 }
+
+const liveRollouts = prepared((db) =>
+  db
+    .selectFrom("rollouts")
+    .selectAll()
+    .where("status", "in", [...liveStatuses, "completed"])
+    .where("status", "!=", "awaiting-approval")
+    .orderBy("releaseCounter", "desc"),
+);

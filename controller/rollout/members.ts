@@ -15,8 +15,9 @@ import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
 import { drawPairs, stratumOf } from "./evidence/pairing.ts";
 import type { RolloutState } from "./machine.ts";
 import { unprovenBundles } from "./proven.ts";
-import { mayTake, selectDevices, takesLatecomers } from "./selection.ts";
+import { mayTake, type Selector, selectDevices, takesLatecomers } from "./selection.ts";
 import { liveStatuses } from "./transitions.ts";
+import { stateOf } from "./views.ts";
 
 /** Rows of one insert; SQLite limits the values of a statement. */
 const rowsMax = 1_000;
@@ -111,8 +112,7 @@ export async function joinLate(
   state: RolloutState,
   devices?: readonly string[],
 ): Promise<number> {
-  const begun = state.stages.slice(0, state.stage + 1).map(({ select }) => select);
-  const open = begun.filter(takesLatecomers);
+  const open = openSelectors(state);
   const members = await membersOf(trx, rollout.id, devices);
   if (open.length === 0 && members.size === 0) return 0;
   const candidates = await candidatesOf(ctx, trx, rollout, devices);
@@ -161,25 +161,41 @@ async function comesBack(
   return true;
 }
 
-/** A member for which its appearance changes nothing: it has its offer, or gets none, as its class stands. */
-export async function isSettledMember(
+/**
+ * Whether the appearance of a device may change anything: not for a member that has its offer, or gets
+ * none, as its class stands, nor for others where nobody joins.
+ */
+export async function mayConcern(
   db: Database,
-  rollout: string,
+  rollout: RolloutTable,
   device: string,
 ): Promise<boolean> {
-  return (await settledRows(db, { rollout, device })).rows.length > 0;
+  const [member] = (await standOf(db, { rollout: rollout.id, device })).rows;
+  if (member === undefined) return openSelectors(stateOf(rollout)).length > 0;
+  const { status, deviceClass, classNow } = member;
+  return !["offered", "held", "taken"].includes(status) || deviceClass !== classNow;
 }
 
-const settledRows = prepared((db, { rollout, device }: { rollout: string; device: string }) =>
+const standOf = prepared((db, { rollout, device }: { rollout: string; device: string }) =>
   db
     .selectFrom("rolloutMembers")
     .innerJoin("devices", "devices.id", "rolloutMembers.device")
-    .select("rolloutMembers.status")
+    .select([
+      "rolloutMembers.status",
+      "rolloutMembers.deviceClass",
+      "devices.deviceClass as classNow",
+    ])
     .where("rolloutMembers.rollout", "=", rollout)
-    .where("rolloutMembers.device", "=", device)
-    .where("rolloutMembers.status", "in", ["offered", "held", "taken"])
-    .whereRef("rolloutMembers.deviceClass", "=", "devices.deviceClass"),
+    .where("rolloutMembers.device", "=", device),
 );
+
+/** What stages that have begun take all of. */
+function openSelectors({ stages, stage }: RolloutState): Selector[] {
+  return stages
+    .slice(0, stage + 1)
+    .map(({ select }) => select)
+    .filter(takesLatecomers);
+}
 
 export async function memberCount(db: Database, rollout: string): Promise<number> {
   return (await countedMembers(db, { rollout })).rows[0]?.count ?? 0;
@@ -197,13 +213,7 @@ export async function isPendingMember(
   rollout: string,
   device: string,
 ): Promise<boolean> {
-  const member = await trx
-    .selectFrom("rolloutMembers")
-    .select("status")
-    .where("rollout", "=", rollout)
-    .where("device", "=", device)
-    .executeTakeFirst();
-  return member?.status === "pending";
+  return (await standOf(trx, { rollout, device })).rows[0]?.status === "pending";
 }
 
 async function membersOf(

@@ -18,7 +18,7 @@ export interface Selectable {
   readonly profileJson: string;
 }
 
-type Selector = Stage["select"];
+export type Selector = Stage["select"];
 
 export interface Population<Device> {
   /** All devices that the rollout may reach; percentages are of these. */

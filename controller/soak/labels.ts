@@ -8,6 +8,7 @@ import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
+import { prepared } from "../storage/prepared.ts";
 import { attemptOf } from "./reports.ts";
 
 /** Open questions of one device; more are not kept. */
@@ -109,7 +110,19 @@ export async function answerLabelRequest(ctx: ControllerContext, id: string, lab
 
 /** Answers for soaks that may still go on. Best effort: a device that is away gets them on its birth. */
 export async function publishLabels(ctx: ControllerContext, device: string): Promise<void> {
-  const rows = await ctx.db
+  const { rows } = await answeredRequests(ctx.db, { device });
+  const byAttempt = Map.groupBy(rows, ({ attempt }) => attempt);
+  for (const [attempt, answered] of byAttempt) {
+    await ctx.publish("labels", device, {
+      attempt,
+      model: answered[0]!.model,
+      labels: answered.map(({ sample, labelIndex }) => ({ sample, index: labelIndex })),
+    });
+  }
+}
+
+const answeredRequests = prepared((db, { device }: { device: string }) =>
+  db
     .selectFrom("labelRequests")
     .select(["attempt", "model", "sample", "labelIndex"])
     .where("device", "=", device)
@@ -125,17 +138,8 @@ export async function publishLabels(ctx: ControllerContext, device: string): Pro
       ),
     )
     .orderBy("answeredAtMs", "desc")
-    .limit(labelsPerMessageMax)
-    .execute();
-  const byAttempt = Map.groupBy(rows, ({ attempt }) => attempt);
-  for (const [attempt, answered] of byAttempt) {
-    await ctx.publish("labels", device, {
-      attempt,
-      model: answered[0]!.model,
-      labels: answered.map(({ sample, labelIndex }) => ({ sample, index: labelIndex })),
-    });
-  }
-}
+    .limit(labelsPerMessageMax),
+);
 
 async function requestRow(ctx: ControllerContext, id: string) {
   const row = await ctx.db

@@ -6,6 +6,7 @@ import {
 } from "../../shared/protocol/claim-token.ts";
 import type { Principal } from "../broker/access.ts";
 import type { Database } from "../storage/database.ts";
+import { prepared } from "../storage/prepared.ts";
 import { secretMatches } from "./claims.ts";
 
 /**
@@ -23,11 +24,7 @@ export async function principalOf(
   }
   if (username.startsWith(deviceUsernamePrefix)) {
     const id = username.slice(deviceUsernamePrefix.length);
-    const row = await db
-      .selectFrom("devices")
-      .select(["passwordSha256", "standing"])
-      .where("id", "=", id)
-      .executeTakeFirst();
+    const [row] = (await identityOf(db, { id })).rows;
     const allowed =
       row !== undefined &&
       row.standing !== "retired" &&
@@ -47,3 +44,7 @@ export async function principalOf(
   }
   return undefined;
 }
+
+const identityOf = prepared((db, { id }: { id: string }) =>
+  db.selectFrom("devices").select(["passwordSha256", "standing"]).where("id", "=", id),
+);

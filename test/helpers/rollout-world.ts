@@ -91,6 +91,7 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
     // Small rollouts are looked at with each answer.
     looks: {
       after: (_id: string, _devices: number, look: () => Promise<void>) => look(),
+      isTime: () => true,
       stop() {},
     },
     publish: async (name: string, device: string, payload: unknown) => {
