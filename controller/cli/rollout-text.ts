@@ -15,6 +15,7 @@ const countNames: readonly (readonly [keyof NonNullable<StageAnswer["counts"]>, 
   ["away", "away"],
   ["held", "left out"],
   ["taken", "taken by a newer rollout"],
+  ["excluded", "taken back with their region and class"],
 ];
 
 export function describeRollout(rollout: RolloutAnswer): string {
@@ -65,6 +66,10 @@ function head(rollout: RolloutAnswer): (readonly [string, Cell])[] {
             `${approvals.length} of ${approvalsNeeded} (${approvals.join(", ")})`,
           ] as const,
         ]),
+    ...rollout.excluded.map(({ stratum, why, atMs, campaign }) => {
+      const back = campaign === null ? "" : `, ${campaign} brings back what it ran before`;
+      return ["taken back", `${stratum} at ${time(atMs)}${back}: ${why}`] as const;
+    }),
     ["release counter", rollout.releaseCounter],
     ["seed", rollout.seed],
     ["started", `${time(rollout.createdAtMs)} by ${rollout.startedBy}`],

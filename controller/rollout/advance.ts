@@ -21,6 +21,7 @@ import { offerPending } from "./offers.ts";
 import { proofOf, proofVerdict } from "./proof.ts";
 import { settleSoaks } from "./soaks.ts";
 import { type StageVerdict, stageVerdict } from "./stage-verdict.ts";
+import { excludeStratum } from "./stratum-rollback.ts";
 import { liveStatuses, offeringStatuses, type RolloutEvent } from "./transitions.ts";
 import { findRollout, rolloutRow, stateOf } from "./views.ts";
 
@@ -37,7 +38,7 @@ export async function advanceRollout(ctx: ControllerContext, id: string): Promis
 interface Touched {
   readonly devices: readonly string[];
   /** A rollback that began because the rollout does harm. */
-  readonly campaign?: string;
+  readonly campaign?: string | undefined;
 }
 
 async function looked(ctx: ControllerContext, id: string): Promise<Touched | undefined> {
@@ -62,6 +63,9 @@ async function advanceOnce(
   if (!liveStatuses.includes(status) && status !== "completed") return undefined;
   const state = stateOf(row);
   const verdict = await verdictOf(ctx, trx, row, state);
+  if (verdict.kind === "stratum-failed") {
+    return excludeStratum(ctx, trx, { row, state }, verdict);
+  }
   const event = eventOf(status, state, verdict);
   if (event !== undefined && verdict.kind !== "waiting") {
     const devices = await applyEvent(ctx, trx, row, event, verdict.why);
@@ -183,15 +187,17 @@ async function keepGoing(
 /**
  * Rollouts that may still offer something, newest first: those under way, and of each model what new
  * devices should run, the newest completed release, with the rollbacks after it, which a late commit of
- * what they took back may still need.
+ * what they took back may still need. Where that release was taken back in some strata alone, the one
+ * before it is what new devices there get.
  */
 async function standingRollouts(db: Database): Promise<RolloutTable[]> {
   const { rows } = await liveRollouts(db, {});
   const settled = new Set<string>();
-  return rows.filter(({ model, kind, status }) => {
+  return rows.filter((row) => {
+    const { model, kind, status } = row;
     if (status !== "completed") return true;
     if (kind === "aa" || settled.has(model)) return false;
-    if (kind === "release") settled.add(model);
+    if (kind === "release" && stateOf(row).excluded.length === 0) settled.add(model);
     return true;
   });
 }

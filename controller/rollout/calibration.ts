@@ -5,6 +5,7 @@
 import type { RateAnswer } from "../../shared/api/routes/rollouts.ts";
 import { exactInterval } from "../../shared/statistics/exact-interval.ts";
 import type { ControllerContext } from "../context.ts";
+import { stateOf } from "./views.ts";
 
 export async function calibrationOf(ctx: ControllerContext) {
   const { alphaDevice, alphaRollout } = ctx.config;
@@ -25,7 +26,8 @@ export async function calibrationOf(ctx: ControllerContext) {
   const sum = (wanted: (row: (typeof outcomes)[number]) => boolean) =>
     outcomes.filter(wanted).reduce((total, { count }) => total + count, 0);
   const ended = rows.filter(({ status }) => status === "stopped" || status === "completed");
-  const stopped = ended.filter(({ status }) => status === "stopped");
+  // A stratum that was taken back alone is a false rollback as well.
+  const stopped = ended.filter((row) => row.status === "stopped" || stateOf(row).excluded.length > 0);
   const isBack = (outcome: string | null) => outcome === "rolled-back";
   return {
     devices: rateOf(

@@ -2,6 +2,7 @@
 import type { ControllerContext } from "../context.ts";
 import { waitedMs } from "../fleet/patience.ts";
 import type { Database } from "../storage/database.ts";
+import { excludedStatus } from "./excluded.ts";
 import type { RolloutState } from "./machine.ts";
 import { noDevices, type StageCount } from "./stage-verdict.ts";
 import { isWaiting, reportedOf } from "./waiting.ts";
@@ -77,7 +78,7 @@ async function countAttempts(trx: Database, rollout: string, tallies: Tally[]): 
   }
 }
 
-/** What was tried again counts once; what was withdrawn unseen is counted by its membership. */
+/** Who was taken back with its stratum counts by its membership alone. What was tried again counts once; what was withdrawn unseen is counted by its membership. */
 function kindOf(row: {
   status: string;
   outcome: string | null;
@@ -85,6 +86,7 @@ function kindOf(row: {
   memberStatus: string | null;
   isNewest: unknown;
 }): "open" | "committed" | "rolledBack" | "other" | undefined {
+  if (row.memberStatus === excludedStatus) return undefined;
   if (row.outcome === "committed") return "committed";
   if (row.outcome === "rolled-back") return "rolledBack";
   if (row.status === "withdrawn" || row.memberStatus === "taken") return undefined;
@@ -104,7 +106,7 @@ async function countMembers(trx: Database, rollout: string, tallies: Tally[]): P
       eb.fn.countAll<number>().as("count"),
     ])
     .where("rolloutMembers.rollout", "=", rollout)
-    .where("rolloutMembers.status", "in", ["pending", "held", "taken"])
+    .where("rolloutMembers.status", "in", ["pending", "held", "taken", excludedStatus])
     .where("rolloutMembers.arm", "!=", "control")
     .where("devices.standing", "=", "active")
     .groupBy(["rolloutMembers.stage", "rolloutMembers.status", "devices.online"])
@@ -114,6 +116,7 @@ async function countMembers(trx: Database, rollout: string, tallies: Tally[]): P
     if (tally === undefined) continue;
     if (status === "held") tally.held += count;
     else if (status === "taken") tally.taken += count;
+    else if (status === excludedStatus) tally.excluded += count;
     else if (online === 1) tally.pending += count;
     else tally.away += count;
   }

@@ -49,6 +49,7 @@ export async function addRollout(
     approvals: [],
     approvalsNeeded: kind === "rollback" ? 0 : ctx.config.rolloutApprovals,
     onHarm: order.onHarm ?? "stop",
+    excluded: [],
     power: order.power ?? null,
   };
   const row: RolloutTable = {

@@ -12,6 +12,7 @@ import type { StageTally } from "./counting.ts";
 import type { EvidenceVerdict } from "./evidence/judge.ts";
 import { decide } from "./evidence/ledger.ts";
 import { addDecision, openLedger } from "./evidence/store.ts";
+import { excludedStatus, isExcluded } from "./excluded.ts";
 import type { RolloutState } from "./machine.ts";
 import { promiseOf } from "./promise.ts";
 import { selectDevices } from "./selection.ts";
@@ -42,6 +43,7 @@ export async function judgeStage(
     shareAfterNext:
       proves && (open === 0 || stand.isOverdue) ? await shareAfterNext(ctx, trx, stand) : 1,
     overdue: stand.isOverdue,
+    excluded: state.excluded.map(({ stratum }) => stratum),
   };
   const { verdict, decision } = decide(known.rules, known.evidence, {
     stage: state.stage,
@@ -81,7 +83,10 @@ function combined(
   verdict: EvidenceVerdict,
   { counted, proves }: { counted: StageVerdict; proves: boolean },
 ): StageVerdict {
-  if (verdict.kind === "roll-back") return { kind: "failed", why: verdict.why };
+  if (verdict.kind === "roll-back") {
+    const { stratum, why } = verdict;
+    return stratum === undefined ? { kind: "failed", why } : { kind: "stratum-failed", stratum, why };
+  }
   if (!proves || counted.kind === "failed" || counted.kind === "overtaken") return counted;
   switch (verdict.kind) {
     case "promote":
@@ -106,15 +111,17 @@ async function shareAfterNext(
   if (next === undefined || all.length === 0) return 1;
   const members = await trx
     .selectFrom("rolloutMembers")
-    .select(["device", "arm"])
+    .select(["device", "arm", "status"])
     .where("rollout", "=", row.id)
     .execute();
   const known = new Set(members.map(({ device }) => device));
-  const rest = all.filter(({ id }) => !known.has(id));
+  const rest = all.filter((one) => !known.has(one.id) && !isExcluded(state, one));
   const selected = selectDevices(next.select, { all, rest, seed: state.seed }).length;
   const isLast = state.stage + 1 === state.stages.length - 1;
   // Half of a stage of pairs are controls, which do not run the release.
   const added = isLast ? selected : Math.ceil(selected / 2);
-  const running = members.filter(({ arm }) => arm !== "control").length;
+  const running = members.filter(
+    ({ arm, status }) => arm !== "control" && status !== excludedStatus,
+  ).length;
   return Math.min(1, (running + added) / all.length);
 }

@@ -18,6 +18,15 @@ const stageRecordSchema = z.object({
 export const onHarmSchema = z.enum(["roll-back", "stop"]);
 export type OnHarm = z.infer<typeof onHarmSchema>;
 
+const excludedStratumSchema = z.object({
+  stratum: z.string(),
+  why: z.string(),
+  atMs: z.int(),
+  /** The rollback that brings its devices what they ran before; null when there is nothing to bring back. */
+  campaign: z.string().nullable(),
+});
+export type ExcludedStratum = z.infer<typeof excludedStratumSchema>;
+
 export const rolloutStateSchema = z.object({
   stages: z.array(stageSchema).min(1).max(32),
   stage: z.int().min(0),
@@ -30,6 +39,8 @@ export const rolloutStateSchema = z.object({
   approvals: z.array(z.string()).default([]),
   approvalsNeeded: z.int().min(0).default(0),
   onHarm: onHarmSchema.default("stop"),
+  /** Strata that alone proved harm and were taken back alone. */
+  excluded: z.array(excludedStratumSchema).default([]),
   /** What its fleet can prove, in words; null for rollbacks and rollouts of older controllers. */
   power: z.string().nullable().default(null),
 });

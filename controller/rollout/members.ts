@@ -13,6 +13,7 @@ import { prepared } from "../storage/prepared.ts";
 import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
 import { type Candidate, candidatesOf, type RolloutRef } from "./candidates.ts";
 import { drawPairs, stratumOf } from "./evidence/pairing.ts";
+import { excludedStatus, isExcluded } from "./excluded.ts";
 import type { RolloutState } from "./machine.ts";
 import { unprovenBundles } from "./proven.ts";
 import { mayTake, type Selector, selectDevices, takesLatecomers } from "./selection.ts";
@@ -34,7 +35,9 @@ export async function selectStage(
   const all = await candidatesOf(ctx, trx, rollout);
   const members = await membersOf(trx, rollout.id);
   const taken = await takenByNewer(trx, rollout);
-  const rest = all.filter(({ id }) => !members.has(id) && !taken.has(id));
+  const rest = all.filter(
+    (one) => !members.has(one.id) && !taken.has(one.id) && !isExcluded(state, one),
+  );
   const selected = selectDevices(stage.select, { all, rest, seed: state.seed });
   const isLast = state.stage === state.stages.length - 1;
   const controls = isLast
@@ -96,6 +99,7 @@ async function releaseControls(trx: Database, rollout: string, stage: number): P
     }))
     .where("rollout", "=", rollout)
     .where("arm", "=", "control")
+    .where("status", "!=", excludedStatus)
     .returning("device")
     .execute();
   return released.length;
@@ -121,6 +125,7 @@ export async function joinLate(
     (device) =>
       !members.has(device.id) &&
       !taken.has(device.id) &&
+      !isExcluded(state, device) &&
       open.some((select) => mayTake(select, device)),
   );
   await addMembers(trx, rollout, state, { devices: joining, controls: new Set() });

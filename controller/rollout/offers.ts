@@ -9,15 +9,17 @@
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import type { ControllerContext } from "../context.ts";
 import { raiseDesiredRevision } from "../fleet/desired.ts";
+import { horizonsOf } from "../soak/policy.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { RolloutMemberTable, RolloutTable } from "../storage/schema.ts";
 import { type Candidate, candidatesOf, committedNow, type RolloutRef } from "./candidates.ts";
 import { drawReleaseCounter } from "./counter.ts";
+import { excludedStatus, isExcluded } from "./excluded.ts";
 import type { RolloutState } from "./machine.ts";
 import { takenByNewer } from "./members.ts";
 import { loadOf, nextMembers, waitingPlaces } from "./offer-queue.ts";
-import { roomIn, withOffers } from "./pacing.ts";
+import { batchMax, roomIn, withOffers } from "./pacing.ts";
 import { unprovenBundles } from "./proven.ts";
 import { signRelease } from "./release.ts";
 import { recordOffers } from "./soaks.ts";
@@ -45,7 +47,7 @@ export async function offerPending(
       const wanted = { rollout: rollout.id, stage, place, room };
       const members = room === 0 ? [] : await nextMembers(ctx, trx, wanted);
       if (members.length === 0) break;
-      const offered = await offerTo(ctx, trx, { rollout, members });
+      const offered = await offerTo(ctx, trx, { rollout, state, members });
       load = withOffers(load, place, offered.length);
       devices.push(...offered);
     }
@@ -54,13 +56,13 @@ export async function offerPending(
   return devices;
 }
 
-/** Every member leaves `pending`: offered, held, taken by a newer rollout, or gone. */
+/** Every member leaves `pending`: offered, held, taken by a newer rollout, excluded, or gone. */
 async function offerTo(
   ctx: ControllerContext,
   trx: Database,
-  options: { rollout: RolloutTable; members: readonly RolloutMemberTable[] },
+  options: { rollout: RolloutTable; state: RolloutState; members: readonly RolloutMemberTable[] },
 ): Promise<string[]> {
-  const { rollout, members } = options;
+  const { rollout, state, members } = options;
   const ids = members.map(({ device }) => device);
   const found = new Map((await candidatesOf(ctx, trx, rollout, ids)).map((one) => [one.id, one]));
   const taken = await takenByNewer(trx, rollout, ids);
@@ -74,10 +76,14 @@ async function offerTo(
     const isControl = member.arm === "control";
     // A control that lost what it ran (another rollout, a swap) has nothing to be compared on.
     const target = isControl ? device && own && { ...device, ...own } : device;
-    const status = fate(member.device, { device: target, taken, unproven });
+    // It moved to where nothing is offered any more.
+    const status =
+      device !== undefined && isExcluded(state, device)
+        ? excludedStatus
+        : fate(member.device, { device: target, taken, unproven });
     if (status === "offered" && device !== undefined && target !== undefined) {
       const highest = counters.get(device.id) ?? 0;
-      await addAttempt(ctx, trx, { rollout, member, device: target, highest });
+      await addAttempt(ctx, trx, { rollout, state, member, device: target, highest });
       offered.push(device.id);
     }
     await setStatus(trx, member, status, device?.deviceClass ?? member.deviceClass);
@@ -136,12 +142,13 @@ async function addAttempt(
   trx: Database,
   options: {
     rollout: RolloutTable;
+    state: RolloutState;
     member: RolloutMemberTable;
     device: Candidate;
     highest: number;
   },
 ): Promise<void> {
-  const { rollout, member, device, highest } = options;
+  const { rollout, state, member, device, highest } = options;
   const isControl = member.arm === "control";
   // A control installs nothing, so it uses up no counter.
   const isFresh = isControl || rollout.releaseCounter > highest;
@@ -156,6 +163,7 @@ async function addAttempt(
     bundleSha256: device.bundleSha256,
     choiceEmulated: device.choiceEmulated,
     returns: rollout.kind === "rollback",
+    horizonsMs: horizonsOf(ctx.config.soakMs, state.stages),
   });
   const id = attemptId(rollout.id, device.id, member.retry);
   await trx
@@ -249,34 +257,36 @@ async function markWithdrawn(trx: Database, ids: readonly string[], why: string)
 }
 
 /**
- * Open attempts are no longer wanted. Devices that are trying them end as "superseded" and say so; those
- * that never saw them have nothing to say, and the attempt stays "withdrawn".
+ * Open attempts are no longer wanted; only those of members with a status when one is given. Devices that
+ * are trying them end as "superseded" and say so; those that never saw them have nothing to say, and the
+ * attempt stays "withdrawn".
  */
-export async function withdrawOpen(trx: Database, rollout: string, why: string): Promise<string[]> {
+export async function withdrawOpen(
+  trx: Database,
+  rollout: string,
+  why: string,
+  memberStatus?: string,
+): Promise<string[]> {
   const open = await trx
     .selectFrom("attempts")
-    .select(["id", "device"])
-    .where("rollout", "=", rollout)
-    .where("outcome", "is", null)
-    .where("status", "=", "offered")
-    .execute();
-  await trx
-    .deleteFrom("desiredModels")
-    .where("attempt", "in", (query) =>
-      query
-        .selectFrom("attempts")
-        .select("id")
-        .where("rollout", "=", rollout)
-        .where("outcome", "is", null),
+    .innerJoin("rolloutMembers", (join) =>
+      join
+        .onRef("rolloutMembers.rollout", "=", "attempts.rollout")
+        .onRef("rolloutMembers.device", "=", "attempts.device"),
+    )
+    .select(["attempts.id", "attempts.device"])
+    .where("attempts.rollout", "=", rollout)
+    .where("attempts.outcome", "is", null)
+    .where("attempts.status", "=", "offered")
+    .$if(memberStatus !== undefined, (query) =>
+      query.where("rolloutMembers.status", "=", memberStatus ?? ""),
     )
     .execute();
-  await trx
-    .updateTable("attempts")
-    .set({ status: "withdrawn", why })
-    .where("rollout", "=", rollout)
-    .where("outcome", "is", null)
-    .where("status", "=", "offered")
-    .execute();
+  for (let at = 0; at < open.length; at += batchMax) {
+    const ids = open.slice(at, at + batchMax).map(({ id }) => id);
+    await trx.deleteFrom("desiredModels").where("attempt", "in", ids).execute();
+    await markWithdrawn(trx, ids, why);
+  }
   const devices = open.map(({ device }) => device);
   await raiseDesiredRevision(trx, devices);
   return devices;

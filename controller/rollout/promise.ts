@@ -2,22 +2,25 @@
  * What a rollout promises and what its fleet can prove, fixed when it starts: rules of evidence, the
  * statement of power, and the stages of those who name none.
  */
-import { type Stage, stageSchema } from "../../shared/api/stages.ts";
+import { type Stage, type StageOrder, stageSchema } from "../../shared/api/stages.ts";
 import { assert } from "../../shared/assert.ts";
 import type { ControllerConfig } from "../config.ts";
 import type { ControllerContext } from "../context.ts";
+import { horizonsOf } from "../soak/policy.ts";
 import type { Database } from "../storage/database.ts";
 import type { Candidate } from "./candidates.ts";
 import { stratumOf } from "./evidence/pairing.ts";
 import { type Power, powerOf } from "./evidence/power.ts";
 import { defaultRules, type EvidenceRules } from "./evidence/rules.ts";
+import { signalsFor } from "./evidence/signals.ts";
 
 export type Judge = EvidenceRules["judge"];
+export type OnStratumHarm = EvidenceRules["onStratumHarm"];
 
 /** The share of failing attempts that is borne has to be well above what devices spend themselves. */
 const failureRateOverAlpha = 4;
 
-/** Rules for a rollout to `candidates`, and what they can prove. */
+/** Rules for a rollout to `candidates`, what they can prove, and its stages. */
 export async function promiseOf(
   ctx: ControllerContext,
   trx: Database,
@@ -25,25 +28,36 @@ export async function promiseOf(
     model: string;
     version: string;
     judge?: Judge | undefined;
+    onStratumHarm?: OnStratumHarm | undefined;
+    stages?: readonly StageOrder[] | undefined;
+    replaces?: boolean;
+    gate?: Gate | undefined;
     candidates: readonly Candidate[];
   },
-): Promise<{ rules: EvidenceRules; power: Power }> {
-  const { alphaDevice, alphaRollout } = ctx.config;
+): Promise<{ rules: EvidenceRules; power: Power; stages: Stage[] }> {
+  const { alphaDevice, alphaRollout, soakMs } = ctx.config;
   const { candidates } = order;
-  const rules: EvidenceRules = {
+  const base = {
     ...defaultRules,
     alphaDevice,
     alphaRollout,
     failureRateMax: Math.max(defaultRules.failureRateMax, failureRateOverAlpha * alphaDevice),
     strata: [...new Set(candidates.map(stratumOf))].sort(),
-    judge: "e-process",
+    onStratumHarm: order.onStratumHarm ?? defaultRules.onStratumHarm,
   };
   const shards = await shardCount(trx, order);
   const pairs = candidates.filter(({ mayControl }) => mayControl).length / 2;
-  const power = powerOf(rules, { devices: candidates.length, pairsMax: Math.min(pairs, shards) });
-  const judge = order.judge ?? (power.canPromote ? "e-process" : "device-gates");
+  const fleet = { devices: candidates.length, pairsMax: Math.min(pairs, shards) };
+  const judge = order.judge ?? (powerOf(base, fleet).canPromote ? "e-process" : "device-gates");
+  const stages =
+    order.stages?.map((stage) => stageSchema.parse(stage)) ??
+    stagesFor({ judge, replaces: order.replaces ?? true, gate: order.gate }, ctx.config);
+  // Without pairs there is nobody to compare live signals with.
+  const horizonsMs = judge === "device-gates" ? [] : horizonsOf(soakMs, stages);
+  const judged = { ...base, judge, signals: signalsFor(horizonsMs) };
+  const power = powerOf(judged, fleet);
   const pairsPlanned = judge === "group-sequential" ? Math.max(1, power.pairsPossible) : null;
-  return { rules: { ...rules, judge, pairsPlanned }, power };
+  return { rules: { ...judged, pairsPlanned }, power, stages };
 }
 
 /** Golden shards of the version: each proves one pair, since devices on one shard share its luck. */

@@ -35,6 +35,8 @@ export interface ReleaseTarget {
   readonly choiceEmulated: boolean;
   /** It ran on the device before and comes back: what it replaces is no measure for it. */
   readonly returns?: boolean;
+  /** Times after the commit at which it reports its signals. */
+  readonly horizonsMs?: readonly number[];
 }
 
 /** Errors: `not-found`, `artifact-missing`. */
@@ -101,7 +103,7 @@ export async function signRelease(
 /** Nothing is watched of what is thrown away, nor of a return: its predecessor is what is left. */
 function soakFor(target: ReleaseTarget, soakMs: number): Manifest["soak"] {
   const isWatched = target.purpose !== "measure" && target.returns !== true;
-  return isWatched ? soakOf(soakMs, target.deviceClass.budget) : null;
+  return isWatched ? soakOf(soakMs, target.deviceClass.budget, target.horizonsMs ?? []) : null;
 }
 
 /** What a device ran before comes back when it loads and answers: no comparison may keep it away. */

@@ -2,7 +2,7 @@
  * Rollouts as an operator starts and steers them. The machine decides; here its state, the attempts and
  * the wanted states are stored in one transaction, and then sent.
  */
-import { type StageOrder, stageSchema } from "../../shared/api/stages.ts";
+import type { StageOrder } from "../../shared/api/stages.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import { publishDesired } from "../fleet/desired.ts";
@@ -14,7 +14,7 @@ import { candidatesOf } from "./candidates.ts";
 import { addRollout, applyEvent, nobody } from "./events.ts";
 import { openLedger } from "./evidence/store.ts";
 import { endingStage, type OnHarm } from "./machine.ts";
-import { type Gate, type Judge, promiseOf, stagesFor } from "./promise.ts";
+import { type Gate, type Judge, type OnStratumHarm, promiseOf } from "./promise.ts";
 import { type RolloutView, rolloutRow, showRollout, stateOf } from "./views.ts";
 
 export interface RolloutOrder {
@@ -31,6 +31,8 @@ export interface RolloutOrder {
   readonly gate?: Gate | undefined;
   /** Whether devices that committed it go back by themselves when the rollout does harm. */
   readonly onHarm?: OnHarm | undefined;
+  /** Whether a region and class that alone proves harm is taken back alone. */
+  readonly onStratumHarm?: OnStratumHarm | undefined;
 }
 
 /**
@@ -50,11 +52,12 @@ export async function startRollout(
     const { model, version, seed } = order;
     const kind = order.aa === true ? "aa" : "release";
     const all = await candidatesOf(ctx, trx, { ...unstored, kind, model, version });
-    const { rules, power } = await promiseOf(ctx, trx, { ...order, candidates: all });
     const replaces = kind === "release" && all.some(({ runsModel }) => runsModel);
-    const stages =
-      order.stages?.map((stage) => stageSchema.parse(stage)) ??
-      stagesFor({ judge: rules.judge, replaces, gate: order.gate }, ctx.config);
+    const { rules, power, stages } = await promiseOf(ctx, trx, {
+      ...order,
+      replaces,
+      candidates: all,
+    });
     if (all.length === 0) throw nobody(stages[0]?.name);
     const { onHarm = "roll-back" } = order;
     const said = `judged by ${rules.judge}: ${power.why}`;

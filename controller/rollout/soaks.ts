@@ -19,6 +19,7 @@ import type {
 import type { EvidenceEntry } from "./evidence/entry.ts";
 import { stratumOf } from "./evidence/pairing.ts";
 import { addEntries } from "./evidence/store.ts";
+import { excludedStatus } from "./excluded.ts";
 import type { RolloutState } from "./machine.ts";
 import type { StageSoaks } from "./stage-verdict.ts";
 import { isWaiting, reportedOf } from "./waiting.ts";
@@ -142,7 +143,8 @@ export async function endSoak(
   await addEntries(trx, rollout, entries, ctx.clock.wallMs());
 }
 
-function pairOf(trx: Database, rollout: string, device: string): Promise<PairTable | undefined> {
+/** The pair that the device is in, as canary or control. */
+export function pairOf(trx: Database, rollout: string, device: string): Promise<PairTable | undefined> {
   return trx
     .selectFrom("pairs")
     .selectAll()
@@ -212,6 +214,7 @@ export async function openSoaks(trx: Database, rollout: string): Promise<number>
     )
     .select((eb) => eb.fn.countAll<number>().as("open"))
     .where("rolloutMembers.rollout", "=", rollout)
+    .where("rolloutMembers.status", "!=", excludedStatus)
     .where("rolloutMembers.soak", "is", null)
     .where("attempts.outcome", "=", "committed")
     .executeTakeFirstOrThrow();
@@ -228,6 +231,11 @@ export async function stageSoaks(
   const rows = await trx
     .selectFrom("attempts")
     .innerJoin("devices", "devices.id", "attempts.device")
+    .innerJoin("rolloutMembers", (join) =>
+      join
+        .onRef("rolloutMembers.rollout", "=", "attempts.rollout")
+        .onRef("rolloutMembers.device", "=", "attempts.device"),
+    )
     .leftJoin("soakReports", (join) =>
       join
         .onRef("soakReports.attempt", "=", "attempts.id")
@@ -242,6 +250,7 @@ export async function stageSoaks(
     .where("attempts.rollout", "=", rollout)
     .where("attempts.stage", "=", stage)
     .where("attempts.arm", "!=", "control")
+    .where("rolloutMembers.status", "!=", excludedStatus)
     .where("attempts.outcome", "=", "committed")
     .where("devices.standing", "=", "active")
     .execute();
@@ -294,6 +303,8 @@ export async function settleSoaks(
       "devices.reportedJson",
     ])
     .where("rolloutMembers.rollout", "=", rollout.id)
+    // Who was taken back with its stratum ends no soak: neither well nor harmed by what happens now.
+    .where("rolloutMembers.status", "!=", excludedStatus)
     .where("rolloutMembers.soak", "is", null)
     .where("devices.standing", "=", "active")
     .where((eb) =>

@@ -25,6 +25,8 @@ export interface StageCount {
   readonly held: number;
   /** Went to a newer rollout of the model. */
   readonly taken: number;
+  /** Of a stratum that was taken back alone: they count as nothing else. */
+  readonly excluded: number;
 }
 
 export interface StageEvidence {
@@ -41,6 +43,8 @@ export interface StageEvidence {
 
 export type StageVerdict =
   | { readonly kind: "waiting" }
+  /** One stratum does harm, and is taken back alone. */
+  | { readonly kind: "stratum-failed"; readonly stratum: string; readonly why: string }
   | {
       readonly kind: "passed" | "failed" | "inconclusive" | "overtaken";
       readonly why: string;
@@ -60,6 +64,7 @@ export const noDevices: StageCount = {
   away: 0,
   held: 0,
   taken: 0,
+  excluded: 0,
 };
 
 export function stageVerdict(evidence: StageEvidence): StageVerdict {
@@ -115,6 +120,7 @@ function withoutCommit(count: StageCount, evidence: StageEvidence): StageVerdict
   if (count.taken > 0) {
     return { kind: "overtaken", why: `all ${count.taken} devices went to a newer rollout` };
   }
+  if (count.excluded > 0) return passed(`nobody else was in it (${parts(count)})`);
   return passed("no device was left for this stage");
 }
 
@@ -145,6 +151,7 @@ const names: readonly (readonly [keyof StageCount, string])[] = [
   ["away", "away"],
   ["held", "left out"],
   ["taken", "taken by a newer rollout"],
+  ["excluded", "taken back with their region and class"],
 ];
 
 /** "3 committed, 1 away": what is not zero, in words. */

@@ -8,7 +8,12 @@ import type { Database } from "../storage/database.ts";
 import { prepared } from "../storage/prepared.ts";
 import type { AttemptTable, RolloutTable } from "../storage/schema.ts";
 import { countStages, type StageTally } from "./counting.ts";
-import { type OnHarm, type RolloutState, rolloutStateSchema } from "./machine.ts";
+import {
+  type ExcludedStratum,
+  type OnHarm,
+  type RolloutState,
+  rolloutStateSchema,
+} from "./machine.ts";
 import { type ProofCount, proofOf } from "./proof.ts";
 
 export interface StageView {
@@ -34,6 +39,8 @@ export interface RolloutSummary {
   readonly stages: readonly Stage[];
   readonly seed: string;
   readonly onHarm: OnHarm;
+  /** Strata that were taken back alone. */
+  readonly excluded: readonly ExcludedStratum[];
   /** What the fleet can prove, said when it started. */
   readonly power: string | null;
   readonly startedBy: string;
@@ -133,6 +140,7 @@ function summaryOf(row: RolloutTable): RolloutSummary {
     stages: state.stages,
     seed: state.seed,
     onHarm: state.onHarm,
+    excluded: state.excluded,
     power: state.power,
     startedBy: state.startedBy,
     approvals: state.approvals,

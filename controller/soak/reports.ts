@@ -8,6 +8,8 @@ import type { SoakVerdict } from "../../shared/protocol/messages/soak-report.ts"
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
+import { advanceRollout } from "../rollout/advance.ts";
+import { recordLivePair } from "../rollout/live-pairs.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import { followSoakReport } from "./consequences.ts";
@@ -50,7 +52,7 @@ export const onSoakReport: OutboxHandler<"soak-report"> = async (ctx, trx, { dev
 export const onObservation: OutboxHandler<"observation"> = async (ctx, trx, { device }, seen) => {
   const attempt = await attemptOf(trx, device, seen);
   if (attempt === undefined) return undefined;
-  await trx
+  const inserted = await trx
     .insertInto("observations")
     .values({
       attempt: seen.attempt,
@@ -62,8 +64,15 @@ export const onObservation: OutboxHandler<"observation"> = async (ctx, trx, { de
       receivedAtMs: ctx.clock.wallMs(),
     })
     .onConflict((conflict) => conflict.doNothing())
-    .execute();
-  return undefined;
+    .executeTakeFirst();
+  if (inserted.numInsertedOrUpdatedRows === 0n) return undefined;
+  const { rollout } = attempt;
+  const { horizonMs } = seen;
+  if (!(await recordLivePair(ctx, trx, { rollout, device, horizonMs }))) return undefined;
+  return () => {
+    const devices = ctx.evidence.offered(rollout);
+    return ctx.looks.after(rollout, devices, () => advanceRollout(ctx, rollout));
+  };
 };
 
 /** The attempt that a report names; undefined when it is not this device's or is of another model. */

@@ -230,7 +230,7 @@ export interface RolloutMemberTable {
   /** Stratum at the time of selection. */
   region: string;
   deviceClass: string;
-  /** pending | offered | held | taken | gone */
+  /** pending | offered | held | taken | gone | excluded */
   status: string;
   /** Number of the newest attempt; raised when it is tried again. */
   retry: number;

@@ -1,5 +1,6 @@
 /** Why a rollout was stopped, expanded or promoted, with the numbers. */
 import type { EvidenceAnswer, StrataAnswer } from "../../../shared/api/routes/evidence.ts";
+import { durationWords } from "../../../shared/duration-words.ts";
 import { FleetError } from "../../../shared/errors.ts";
 import { type CommandGroup, clientOf, query } from "../command.ts";
 import { show, table, time } from "../output.ts";
@@ -75,6 +76,18 @@ function describe(answer: EvidenceAnswer): string {
     `${offered} offered: ${passed} passed their trial, ${rolledBack} rolled back, ${failed} failed; ` +
       `${well} ended their soak well, ${harmed} harmed; ${pairs} pairs compared`,
     table(
+      ["signal", "after", "pairs", "mean drop", "evidence of harm", "needed"],
+      answer.signals.map(({ signal, horizonMs, pairs, meanDrop, logE, logThreshold }) => [
+        signal,
+        after(horizonMs),
+        pairs,
+        points(meanDrop),
+        logThreshold === null ? "" : eValue(logE),
+        logThreshold === null ? "" : eValue(logThreshold),
+      ]),
+      "Nothing is compared.",
+    ),
+    table(
       ["test", "stratum", "evidence", "needed", "then it"],
       tests
         .filter(({ logE, does }) => does === "promotes" || (logE ?? 1) > logEShown)
@@ -99,21 +112,39 @@ function describeStrata({ falseDiscoveryRate, strata }: StrataAnswer): string {
   const suspected = strata.filter((each) => each.suspected).length;
   return [
     table(
-      ["stratum", "evidence", "suspected", "signal", "pairs", "mean drop"],
-      strata.flatMap(({ stratum, logE, suspected, tests }) =>
-        tests.map(({ signal, horizon, pairs, meanDrop }) => [
+      ["stratum", "evidence", "suspected", "signal", "after", "pairs", "mean drop", "taken back"],
+      strata.flatMap(({ stratum, logE, suspected, excluded, tests }) =>
+        compared(tests).map(({ signal, horizonMs, pairs, meanDrop }) => [
           stratum,
           eValue(logE),
           suspected ? "yes" : "",
-          `${signal} ${horizon}`,
+          signal,
+          after(horizonMs),
           pairs,
-          meanDrop === null ? "" : `${(meanDrop * 100).toFixed(2)} %`,
+          points(meanDrop),
+          excluded,
         ]),
       ),
       "It has no stratum.",
     ),
     `${suspected} of ${strata.length} strata are suspected. Of those that one look names, at most ${falseDiscoveryRate * 100} % are expected to be healthy; names of several looks together have no such bound. It stops nothing.`,
   ].join("\n\n");
+}
+
+type StratumTest = StrataAnswer["strata"][number]["tests"][number];
+
+/** What there are pairs of; a stratum without any has one line all the same. */
+function compared(tests: readonly StratumTest[]): readonly StratumTest[] {
+  const some = tests.filter(({ pairs }) => pairs > 0);
+  return some.length === 0 ? tests.slice(0, 1) : some;
+}
+
+function after(horizonMs: number): string {
+  return horizonMs === 0 ? "the trial" : durationWords(horizonMs);
+}
+
+function points(drop: number | null): string {
+  return drop === null ? "" : `${(drop * 100).toFixed(2)} %`;
 }
 
 function eValue(logE: number | null): string {

@@ -174,6 +174,12 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
         "for devices that committed a harmful release (roll-back)",
       ).choices(["roll-back", "stop"]),
     )
+    .addOption(
+      new Option(
+        "--on-stratum-harm <what>",
+        "when one region and class alone proves harm: take it back alone, or stop (exclude)",
+      ).choices(["exclude", "stop"]),
+    )
     .option(
       "--watch",
       "wait until it has ended or waits for a person; fails unless it was completed",
@@ -192,6 +198,9 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
           ...(options.judge === undefined ? {} : { judge: options.judge }),
           ...(options.gate === undefined ? {} : { gate: options.gate }),
           ...(options.onHarm === undefined ? {} : { onHarm: options.onHarm }),
+          ...(options.onStratumHarm === undefined
+            ? {}
+            : { onStratumHarm: options.onStratumHarm }),
         },
       });
       if (options.watch === true) answer = await watch(io, client, answer);

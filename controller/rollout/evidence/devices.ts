@@ -31,7 +31,8 @@ export interface Harmed {
 export interface DeviceTally {
   add(entry: Exclude<EvidenceEntry, { kind: "pair" }>): void;
   readonly counts: () => DeviceCounts;
-  readonly harmed: () => Harmed;
+  /** Of the strata that are left. */
+  readonly harmed: (excluded: ReadonlySet<string>) => Harmed;
   readonly stopping: () => TestValue[];
   readonly promoting: () => TestValue;
 }
@@ -42,7 +43,13 @@ export function tallyDevices(rules: EvidenceRules): DeviceTally {
   const trials = { passed: 0, rolledBack: 0, failed: 0 };
   const soaked = { harmed: 0, well: 0 };
   const pairHarm = { canaryOnly: 0, controlOnly: 0 };
+  const strata = new Map<string, { offered: number; harmed: number; well: number }>();
   let offered = 0;
+  const stratumOf = (name: string) => {
+    const known = strata.get(name) ?? { offered: 0, harmed: 0, well: 0 };
+    strata.set(name, known);
+    return known;
+  };
   let firstRolledBack = false;
   const noteFirst = (device: string) => {
     if (firstDevices.has(device)) firstRolledBack = true;
@@ -54,16 +61,24 @@ export function tallyDevices(rules: EvidenceRules): DeviceTally {
     pairHarm: { ...pairHarm },
     firstRolledBack,
   });
-  const harmed = () => {
-    return { harmed: Math.max(soaked.harmed, offered - soaked.well), well: soaked.well };
+  const harmed = (excluded: ReadonlySet<string>) => {
+    const left = { offered, ...soaked };
+    for (const name of excluded) {
+      const { offered, harmed, well } = stratumOf(name);
+      left.offered -= offered;
+      left.harmed -= harmed;
+      left.well -= well;
+    }
+    return { harmed: Math.max(left.harmed, left.offered - left.well), well: left.well };
   };
   const stopping = kept(() => deviceTests(rules, counts()));
-  const promoting = kept(() => harmedBelow(rules, harmed(), rules.harmedShareMax));
+  const promoting = kept(() => harmedBelow(rules, harmed(new Set()), rules.harmedShareMax));
   return {
     add(entry) {
       switch (entry.kind) {
         case "offered":
           offered++;
+          stratumOf(entry.stratum).offered++;
           if (entry.place !== null && entry.place < first) firstDevices.add(entry.device);
           break;
         case "trial":
@@ -76,6 +91,7 @@ export function tallyDevices(rules: EvidenceRules): DeviceTally {
           break;
         case "soaked":
           soaked[entry.harmed ? "harmed" : "well"]++;
+          stratumOf(entry.stratum)[entry.harmed ? "harmed" : "well"]++;
           break;
         case "pair-harm":
           if (entry.canary !== entry.control)

@@ -7,7 +7,7 @@
  */
 import { type DeviceCounts, type Harmed, tallyDevices } from "./devices.ts";
 import { type EvidenceEntry, entryKey } from "./entry.ts";
-import { type StratumTest, tallyPairs } from "./pairs.ts";
+import { type SeriesView, type StratumTest, tallyPairs } from "./pairs.ts";
 import type { EvidenceRules } from "./rules.ts";
 import type { TestValue } from "./test-value.ts";
 
@@ -18,14 +18,19 @@ export interface Evidence {
    */
   add(entry: EvidenceEntry): boolean;
   readonly counts: () => DeviceCounts & { readonly pairs: number };
-  /** Tests that may roll back. */
-  readonly stopping: () => TestValue[];
+  /** Tests that may roll back; pairs of strata that were taken back have no part in them. */
+  readonly stopping: (excluded: ReadonlySet<string>) => TestValue[];
   /** Tests that must all hold before the whole fleet. */
   readonly promoting: () => TestValue[];
   /** What the pairs of each stratum say alone, as of now. */
   readonly strata: () => StratumTest[];
-  /** Devices by their soak, for a claim: who has not ended it counts as harmed. */
-  readonly harmed: () => Harmed;
+  /** Every signal at every horizon, over the strata that are left. */
+  readonly series: (excluded: ReadonlySet<string>) => SeriesView[];
+  /**
+   * Devices by their soak: who has not ended it counts as harmed. A claim is about all of them, an expansion
+   * about the strata that are left.
+   */
+  readonly harmed: (excluded: ReadonlySet<string>) => Harmed;
   /** Mean drop of a signal at the last horizon, over all strata; NaN without pairs. */
   readonly meanDrop: (signal: string) => number;
 }
@@ -44,9 +49,10 @@ export function createEvidence(rules: EvidenceRules): Evidence {
       return true;
     },
     counts: () => ({ ...devices.counts(), pairs: pairs.pairs() }),
-    stopping: () => [...devices.stopping(), ...pairs.stopping()],
+    stopping: (excluded) => [...devices.stopping(), ...pairs.stopping(excluded)],
     promoting: () => [...pairs.promoting(), devices.promoting()],
     strata: pairs.strata,
+    series: pairs.series,
     harmed: devices.harmed,
     meanDrop: pairs.meanDrop,
   };

@@ -3,14 +3,17 @@
  * pairs". Each verdict says in words, with its numbers, what it rests on.
  *
  * Invariants: only the stopping tests roll back and only the promoting ones promote; an expansion is
- * never called a promotion; past its deadline a stage always gets a verdict.
+ * never called a promotion; past its deadline a stage always gets a verdict. A claim is about the fleet, so
+ * what was found in strata that were taken back counts in it.
  */
+import { durationWords } from "../../../shared/duration-words.ts";
 import { bernoulliLogE } from "../../../shared/statistics/e-process.ts";
-import { harmedBelow } from "./devices.ts";
+import { type Harmed, harmedBelow } from "./devices.ts";
 import type { Evidence } from "./evidence.ts";
-import { pairsToPromote } from "./power.ts";
+import { pairsToPromote, promotingOf } from "./power.ts";
 import type { EvidenceRules } from "./rules.ts";
-import type { TestValue } from "./test-value.ts";
+import { signalWords } from "./signals.ts";
+import type { SeriesStand, TestValue } from "./test-value.ts";
 
 /** Where the rollout stands when it is judged. */
 export interface StageStanding {
@@ -20,9 +23,12 @@ export interface StageStanding {
   readonly shareAfterNext: number;
   /** The deadline of the stage has passed: whoever is silent counted as harmed. */
   readonly overdue: boolean;
+  /** Strata that were taken back. */
+  readonly excluded: readonly string[];
 }
 
 export type EvidenceVerdict =
+  /** With a stratum: that one alone. */
   | { readonly kind: "roll-back"; readonly stratum?: string; readonly why: string }
   | { readonly kind: "promote"; readonly why: string }
   | { readonly kind: "expand"; readonly why: string }
@@ -42,14 +48,14 @@ export function judge(
   evidence: Evidence,
   standing: StageStanding,
 ): EvidenceVerdict {
-  const stopping = evidence.stopping();
-  const reached = stopping.filter(({ logE, logThreshold }) => logE >= logThreshold);
-  const wide = reached.find(({ stratum }) => stratum === undefined) ?? reached[0];
-  if (wide !== undefined) return rollBack(wide);
-  const missing = evidence.promoting().filter(({ logE, logThreshold }) => logE < logThreshold);
+  const excluded = new Set(standing.excluded);
+  const stopping = evidence.stopping(excluded);
+  const bad = rollBack(rules, stopping.filter(isReached), excluded);
+  if (bad !== undefined) return bad;
+  const missing = evidence.promoting().filter((test) => !isReached(test));
   if (missing.length === 0) return promote(rules, evidence);
   if (standing.shareAfterNext <= rules.expansionShareMax) {
-    const doubt = expansionDoubt(rules, evidence, stopping);
+    const doubt = expansionDoubt(rules, evidence.harmed(excluded), stopping);
     if (doubt === undefined && standing.open === 0) return expand(evidence);
     if (!standing.overdue)
       return { kind: "waiting", why: doubt ?? `${standing.open} devices are not done` };
@@ -61,15 +67,43 @@ export function judge(
   return inconclusive(rules, evidence, why);
 }
 
-function rollBack({ name, stratum, logE, logThreshold }: TestValue): EvidenceVerdict {
+const isReached = ({ logE, logThreshold }: TestValue): boolean => logE >= logThreshold;
+
+/**
+ * A stratum that proves harm goes alone while others are left; what is found about the fleet is then asked
+ * again without it. What devices say of themselves counts for the fleet, and first.
+ */
+function rollBack(
+  rules: EvidenceRules,
+  reached: readonly TestValue[],
+  excluded: ReadonlySet<string>,
+): EvidenceVerdict | undefined {
+  const ofDevices = reached.find(({ series }) => series === undefined);
+  const wide = ofDevices ?? reached.find(({ stratum }) => stratum === undefined);
+  const alone = reached.find(({ stratum }) => stratum !== undefined);
+  const isLast = excluded.size + 1 >= rules.strata.length;
+  if (rules.onStratumHarm === "exclude" && alone?.stratum !== undefined && !isLast && !ofDevices) {
+    return { kind: "roll-back", stratum: alone.stratum, why: whyBad(alone) };
+  }
+  const test = wide ?? alone;
+  return test && { kind: "roll-back", why: whyBad(test) };
+}
+
+function whyBad({ name, stratum, series, logE, logThreshold }: TestValue): string {
   const where = stratum === undefined ? "" : ` in ${stratum}`;
-  const why = `${name}${where}: evidence ${figure(logE)} of harm, needed ${figure(logThreshold)}`;
-  return { kind: "roll-back", ...(stratum !== undefined && { stratum }), why };
+  // The trial's own metric is named by its test.
+  const what = series !== undefined && series.horizonMs > 0 ? `${change(series)}; ` : "";
+  return `${name}${where}: ${what}evidence ${figure(logE)} of harm, needed ${figure(logThreshold)}`;
+}
+
+function change({ signal, horizonMs, pairs, meanDrop }: SeriesStand): string {
+  const points = `${(meanDrop * 100).toFixed(2)} points`;
+  return `within ${durationWords(horizonMs)} of the commit the ${signalWords(signal)} rose by ${points} more on canaries than on their controls (${pairs} pairs)`;
 }
 
 function promote(rules: EvidenceRules, evidence: Evidence): EvidenceVerdict {
   const { pairs, soaked } = evidence.counts();
-  const drops = rules.signals.map(({ name, deltaMax }) => {
+  const drops = promotingOf(rules).map(({ name, deltaMax }) => {
     const mean = evidence.meanDrop(name);
     return `${name} fell by less than ${percent(deltaMax)} (measured ${percent(mean)})`;
   });
@@ -86,14 +120,13 @@ function expand(evidence: Evidence): EvidenceVerdict {
 /** Why the next bounded exposure should wait; undefined when nothing speaks against it. */
 function expansionDoubt(
   rules: EvidenceRules,
-  evidence: Evidence,
+  soaked: Harmed,
   stopping: readonly TestValue[],
 ): string | undefined {
   const suspect = stopping.find(({ logE, logThreshold }) => logE >= suspicion * logThreshold);
   if (suspect !== undefined) {
     return `${suspect.name}: evidence ${figure(suspect.logE)} of harm is on its way to ${figure(suspect.logThreshold)}`;
   }
-  const soaked = evidence.harmed();
   const n = soaked.harmed + soaked.well;
   if (soaked.well === 0) return "no device has ended its soak well";
   const rate = expansionRate(n, rules.harmedShareMax);
@@ -122,9 +155,9 @@ export function expansionRate(n: number, harmedShareMax: number): number {
 
 function inconclusive(rules: EvidenceRules, evidence: Evidence, doubt: string): EvidenceVerdict {
   const pairsMore = Math.max(
-    ...rules.signals.map((signal) => pairsToPromote(rules, signal, evidence.counts().pairs)),
+    ...promotingOf(rules).map((signal) => pairsToPromote(rules, signal, evidence.counts().pairs)),
   );
-  const sizes = rules.signals.map(({ name, deltaMax }) => `${percent(deltaMax)} of ${name}`);
+  const sizes = promotingOf(rules).map(({ name, deltaMax }) => `${percent(deltaMax)} of ${name}`);
   const why = `${doubt}; about ${pairsMore} more pairs to see ${sizes.join(" and ")}`;
   return { kind: "inconclusive", why, pairsMore };
 }

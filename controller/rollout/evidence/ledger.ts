@@ -15,6 +15,7 @@ const standingSchema = z.object({
   open: z.int().min(0),
   shareAfterNext: z.number().min(0).max(1),
   overdue: z.boolean(),
+  excluded: z.array(z.string()).default([]),
 });
 
 const testSchema = z.object({
@@ -30,6 +31,8 @@ const decisionSchema = z.object({
   stage: z.int().min(0),
   standing: standingSchema,
   verdict: z.enum(["roll-back", "promote", "expand", "waiting", "inconclusive"]),
+  /** The one that is rolled back alone; null for the whole rollout. */
+  stratum: z.string().nullable().default(null),
   why: z.string(),
   stopping: z.array(testSchema),
   promoting: z.array(testSchema),
@@ -63,16 +66,17 @@ export function decide(
   const decision: Decision = {
     kind: "decision",
     stage,
-    standing: { ...standing },
+    standing: { ...standing, excluded: [...standing.excluded] },
     verdict: verdict.kind,
+    stratum: (verdict.kind === "roll-back" ? verdict.stratum : undefined) ?? null,
     why: verdict.why,
-    stopping: evidence.stopping().map(storable),
+    stopping: evidence.stopping(new Set(standing.excluded)).map(storable),
     promoting: evidence.promoting().map(storable),
   };
   return { verdict, decision };
 }
 
-const storable = ({ logE, ...test }: TestValue) => {
+const storable = ({ logE, series: _series, ...test }: TestValue) => {
   return { ...test, logE: Number.isFinite(logE) ? logE : null };
 };
 

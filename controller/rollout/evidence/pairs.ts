@@ -8,15 +8,16 @@ import {
   type Moments,
   meanLogE,
   noWealth,
-  rhoFor,
   symmetricLogE,
   withObservation,
 } from "../../../shared/statistics/e-process.ts";
+import { durationWords } from "../../../shared/duration-words.ts";
 import { signFlipPValue } from "../../../shared/statistics/sign-flip.ts";
 import type { EvidenceEntry } from "./entry.ts";
 import { type Kept, kept } from "./kept.ts";
-import { type EvidenceRules, errorShares, pairsTuned, type Signal, seriesCount } from "./rules.ts";
-import type { TestValue } from "./test-value.ts";
+import { type EvidenceRules, errorShares, rhoOf, seriesShare } from "./rules.ts";
+import type { Signal } from "./signals.ts";
+import type { SeriesStand, TestValue } from "./test-value.ts";
 
 type PairEntry = Extract<EvidenceEntry, { kind: "pair" }>;
 
@@ -26,6 +27,7 @@ export const looks = 5;
 const signFlips = 4_999;
 
 interface Cell {
+  /** Of the drops beyond what is tolerated. */
   moments: Moments;
   n: number;
 }
@@ -44,14 +46,16 @@ interface Series {
 }
 
 /** What the pairs of one stratum say on one signal and horizon, now. */
-export interface StratumTest {
+export interface StratumTest extends SeriesStand {
   readonly stratum: string;
-  readonly signal: string;
-  readonly horizon: number;
-  readonly pairs: number;
-  /** NaN without pairs. */
-  readonly meanDrop: number;
   readonly logE: number;
+}
+
+/** A signal at a horizon, and the test of the fleet that it gives. */
+export interface SeriesView extends SeriesStand {
+  /** Undefined for a signal that only people read, and before the first planned look. */
+  readonly test: TestValue | undefined;
+  readonly promotes: boolean;
 }
 
 export interface PairTally {
@@ -62,7 +66,8 @@ export interface PairTally {
   readonly meanDrop: (signal: string) => number;
   /** Every stratum of the rules, also without a pair. */
   readonly strata: () => StratumTest[];
-  readonly stopping: () => TestValue[];
+  readonly series: (excluded: ReadonlySet<string>) => SeriesView[];
+  readonly stopping: (excluded: ReadonlySet<string>) => TestValue[];
   readonly promoting: () => TestValue[];
 }
 
@@ -71,7 +76,8 @@ export function tallyPairs(rules: EvidenceRules): PairTally {
     signal.horizonsMs.map((_, horizon) => emptySeries(rules, signal, horizon)),
   );
   const last = series.filter(({ signal, horizon }) => horizon === signal.horizonsMs.length - 1);
-  const wealth = new Map<Series, LogWealth>(last.map((one) => [one, noWealth()]));
+  const promoting = last.filter(({ signal }) => signal.promotes);
+  const wealth = new Map<Series, LogWealth>(promoting.map((one) => [one, noWealth()]));
   const strata = new Set(rules.strata);
   const shards = new Set<string>();
   const seriesOf = ({ stratum, signal: name, horizon }: PairEntry): Series => {
@@ -79,6 +85,11 @@ export function tallyPairs(rules: EvidenceRules): PairTally {
     const found = series.find((one) => one.signal.name === name && one.horizon === horizon);
     if (found === undefined) throw new Error(`no signal ${name} at horizon ${horizon}`);
     return found;
+  };
+  const testsOf = (one: Series, excluded: ReadonlySet<string>): TestValue[] => {
+    // Live signals that nobody reported yet say nothing.
+    if (!one.signal.rollsBack || (!one.signal.promotes && one.pooled.n === 0)) return [];
+    return excluded.size === 0 ? one.tests.get() : testsFor(rules, one, excluded);
   };
   return {
     add(entry) {
@@ -94,12 +105,18 @@ export function tallyPairs(rules: EvidenceRules): PairTally {
     pairs: () => last[0]?.pooled.n ?? 0,
     meanDrop(name) {
       const of = last.find(({ signal }) => signal.name === name);
-      return of === undefined ? Number.NaN : of.pooled.moments.sum / of.pooled.n;
+      return of === undefined ? Number.NaN : standOf(of, of.pooled).meanDrop;
     },
-    strata: () => series.flatMap((one) => stratumTests(rules, one)),
-    stopping: () => series.flatMap(({ tests }) => tests.get()),
+    strata: () => series.filter(({ signal }) => signal.rollsBack).flatMap(stratumTests(rules)),
+    series: (excluded) =>
+      series.map((one) => ({
+        ...standOf(one, one.pooled),
+        test: testsOf(one, excluded).findLast(({ stratum }) => stratum === undefined),
+        promotes: one.signal.promotes,
+      })),
+    stopping: (excluded) => series.flatMap((one) => testsOf(one, excluded)),
     promoting: () =>
-      last.map((one) => ({
+      promoting.map((one) => ({
         name: `promote ${one.signal.name}`,
         logE: meanLogE(wealth.get(one) ?? noWealth()),
         logThreshold: -Math.log(rules.beta),
@@ -110,27 +127,26 @@ export function tallyPairs(rules: EvidenceRules): PairTally {
 function addDrop(rules: EvidenceRules, of: Series, { stratum, drop }: PairEntry): void {
   const cell = of.strata.get(stratum) ?? emptyCell();
   of.strata.set(stratum, cell);
+  const beyond = drop - of.signal.tolerated;
   for (const moved of [cell, of.pooled]) {
     const { sum, squares } = moved.moments;
-    moved.moments = { sum: sum + drop, squares: squares + drop ** 2 };
+    moved.moments = { sum: sum + beyond, squares: squares + beyond ** 2 };
     moved.n++;
   }
-  if (rules.judge === "group-sequential") of.drops.push(drop);
+  if (rules.judge === "group-sequential") of.drops.push(beyond);
   of.tests.changed();
 }
 
 function emptySeries(rules: EvidenceRules, signal: Signal, horizon: number): Series {
-  const alpha = rules.alphaRollout * errorShares.pairsInFleet;
-  const judged = rules.judge === "group-sequential" ? plannedLooks : pairTests;
   const series: Series = {
     signal,
     horizon,
-    rho: rhoFor(pairsTuned * signal.deviation ** 2, alpha),
+    rho: rhoOf(rules, signal),
     strata: new Map(),
     pooled: emptyCell(),
     drops: [],
     looked: [],
-    tests: kept(() => judged(rules, series)),
+    tests: kept(() => testsFor(rules, series, new Set())),
   };
   return series;
 }
@@ -140,33 +156,69 @@ const emptyCell = (): Cell => ({ moments: { sum: 0, squares: 0 }, n: 0 });
 const promotionTest = ({ deltaMax }: Signal) =>
   ({ mean: deltaMax, low: -1, high: 1, side: "below" }) as const;
 
-function stratumTests(rules: EvidenceRules, { signal, horizon, rho, ...one }: Series) {
-  return rules.strata.map((stratum) => {
-    const { moments, n } = one.strata.get(stratum) ?? emptyCell();
-    const logE = n === 0 ? 0 : symmetricLogE(moments, rho);
-    const meanDrop = moments.sum / n;
-    return { stratum, signal: signal.name, horizon, pairs: n, meanDrop, logE };
+function standOf({ signal, horizon }: Series, { moments, n }: Cell): SeriesStand {
+  const meanDrop = moments.sum / n + signal.tolerated;
+  const horizonMs = signal.horizonsMs[horizon] ?? 0;
+  return { signal: signal.name, horizonMs, pairs: n, meanDrop };
+}
+
+/** Golden metrics keep the name that they have in ledgers from before there were live signals. */
+function nameOf({ signal, horizon }: Series): string {
+  const horizonMs = signal.horizonsMs[horizon] ?? 0;
+  return `${signal.name} ${horizonMs === 0 ? horizon : `after ${durationWords(horizonMs)}`}`;
+}
+
+const stratumTests = (rules: EvidenceRules) => (one: Series) =>
+  rules.strata.map((stratum): StratumTest => {
+    const cell = one.strata.get(stratum) ?? emptyCell();
+    const logE = cell.n === 0 ? 0 : symmetricLogE(cell.moments, one.rho);
+    return { stratum, ...standOf(one, cell), logE };
   });
+
+function testsFor(rules: EvidenceRules, one: Series, excluded: ReadonlySet<string>): TestValue[] {
+  if (rules.judge === "group-sequential") return plannedLooks(rules, one);
+  return pairTests(rules, one, excluded);
 }
 
 /**
  * Each stratum on its own; and the fleet, as the mean of what all strata say alone (one that is bad) and
  * what they say pooled (all a little worse). Pairs are randomised within their stratum, so each of these
  * is a martingale of the joint history, and so is their mean (reference §2.2.5).
+ *
+ * Strata that were taken back are left out of all of it, or their harm would stop the others. That spends
+ * no more error: a healthy stratum that was taken back is an error already, and for the strata that harm,
+ * whichever they are, the test of all others is a martingale.
  */
-function pairTests(rules: EvidenceRules, one: Series): TestValue[] {
-  const name = `pairs ${one.signal.name} ${one.horizon}`;
-  const series = seriesCount(rules);
-  const strata = rules.strata.length;
-  const inStratum = Math.log((strata * series) / (rules.alphaRollout * errorShares.pairsInStratum));
-  const tests = [...one.strata].map(([stratum, { moments }]) => {
-    return { name, stratum, logE: symmetricLogE(moments, one.rho), logThreshold: inStratum };
+function pairTests(rules: EvidenceRules, one: Series, excluded: ReadonlySet<string>): TestValue[] {
+  const name = `pairs ${nameOf(one)}`;
+  const { alphaRollout, strata } = rules;
+  const share = seriesShare(rules, one.signal);
+  const inStratum = Math.log(
+    strata.length / (alphaRollout * errorShares.pairsInStratum * share),
+  );
+  const cells = [...one.strata].filter(([stratum]) => !excluded.has(stratum));
+  const tests = cells.map(([stratum, cell]) => {
+    const logE = symmetricLogE(cell.moments, one.rho);
+    return { name, stratum, series: standOf(one, cell), logE, logThreshold: inStratum };
   });
+  const left = strata.length - excluded.size;
+  if (left <= 0) return [];
   // Strata without a pair yet count with their e-value of 1.
-  const alone = [...tests.map(({ logE }) => logE), ...new Array(strata - tests.length).fill(0)];
-  const pooled = symmetricLogE(one.pooled.moments, one.rho);
-  const inFleet = Math.log(series / (rules.alphaRollout * errorShares.pairsInFleet));
-  return [...tests, { name, logE: logMean([logMean(alone), pooled]), logThreshold: inFleet }];
+  const alone = [...tests.map(({ logE }) => logE), ...new Array(left - tests.length).fill(0)];
+  const pooled = excluded.size === 0 ? one.pooled : sumOf(cells.map(([, cell]) => cell));
+  const inFleet = Math.log(1 / (alphaRollout * errorShares.pairsInFleet * share));
+  const logE = logMean([logMean(alone), symmetricLogE(pooled.moments, one.rho)]);
+  return [...tests, { name, series: standOf(one, pooled), logE, logThreshold: inFleet }];
+}
+
+function sumOf(cells: readonly Cell[]): Cell {
+  const all = emptyCell();
+  for (const { moments, n } of cells) {
+    const { sum, squares } = all.moments;
+    all.moments = { sum: sum + moments.sum, squares: squares + moments.squares };
+    all.n += n;
+  }
+  return all;
 }
 
 /** The fleet at each planned look that was reached; its P value as an equivalent threshold. */
@@ -178,11 +230,12 @@ function plannedLooks(rules: EvidenceRules, one: Series): TestValue[] {
     const drops = one.drops.slice(0, pairsAt(look));
     one.looked.push(signFlipPValue(drops, { draws: signFlips, seed: look }));
   }
-  const share = errorShares.pairsInFleet + errorShares.pairsInStratum;
-  const series = seriesCount(rules);
+  const share =
+    (errorShares.pairsInFleet + errorShares.pairsInStratum) * seriesShare(rules, one.signal);
   return one.looked.map((p, at) => ({
-    name: `look ${at + 1} of ${looks} ${one.signal.name} ${one.horizon}`,
+    name: `look ${at + 1} of ${looks} ${nameOf(one)}`,
+    series: standOf(one, one.pooled),
     logE: -Math.log(p),
-    logThreshold: Math.log((series * looks) / (rules.alphaRollout * share)),
+    logThreshold: Math.log(looks / (rules.alphaRollout * share)),
   }));
 }

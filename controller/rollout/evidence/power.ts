@@ -6,14 +6,19 @@ import {
   bernoulliLogE,
   meanLogE,
   noWealth,
-  rhoFor,
   symmetricLogE,
   withObservation,
 } from "../../../shared/statistics/e-process.ts";
-import { type EvidenceRules, errorShares, pairsTuned, type Signal } from "./rules.ts";
+import { type EvidenceRules, errorShares, rhoOf, seriesShare } from "./rules.ts";
+import type { Signal } from "./signals.ts";
 
 /** Nobody plans with more pairs than this. */
 const pairsPlannedMax = 100_000;
+
+/** Signals that a claim rests on. */
+export function promotingOf({ signals }: Pick<EvidenceRules, "signals">): Signal[] {
+  return signals.filter(({ promotes }) => promotes);
+}
 
 /** Pairs after which a release with no drop at all is promoted; `done` of them are there already. */
 export function pairsToPromote(
@@ -39,16 +44,20 @@ export function devicesToPromote({ beta, harmedShareMax }: EvidenceRules): numbe
   return pairsPlannedMax;
 }
 
-/** Pairs after which a mean drop of `deltaMax` with the signal's usual spread is rolled back. */
+/**
+ * Pairs after which a mean drop of `deltaMax` with the signal's usual spread is rolled back, by what all
+ * strata say pooled: half of the fleet's test.
+ */
 export function pairsToRollBack(
-  rules: Pick<EvidenceRules, "alphaRollout">,
-  { deltaMax, deviation }: Signal,
+  rules: Pick<EvidenceRules, "alphaRollout" | "signals">,
+  signal: Signal,
 ): number {
-  const alpha = rules.alphaRollout * errorShares.pairsInFleet;
-  const rho = rhoFor(pairsTuned * deviation ** 2, alpha);
+  const alpha = rules.alphaRollout * errorShares.pairsInFleet * seriesShare(rules, signal);
+  const rho = rhoOf(rules, signal);
+  const beyond = signal.deltaMax - signal.tolerated;
   for (let n = 1; n <= pairsPlannedMax; n++) {
-    const moments = { sum: n * deltaMax, squares: n * (deltaMax ** 2 + deviation ** 2) };
-    if (symmetricLogE(moments, rho) >= -Math.log(alpha)) return n;
+    const moments = { sum: n * beyond, squares: n * (beyond ** 2 + signal.deviation ** 2) };
+    if (symmetricLogE(moments, rho) >= Math.LN2 - Math.log(alpha)) return n;
   }
   return pairsPlannedMax;
 }
@@ -78,7 +87,7 @@ export function powerOf(
   // Half of a pair runs the release, and only so many may run it before the proof.
   const most = Math.min(rules.expansionShareMax, 0.5);
   const pairsPossible = Math.floor(Math.min(devices * most, pairsMax));
-  const pairsNeeded = Math.max(...rules.signals.map((signal) => pairsToPromote(rules, signal)));
+  const pairsNeeded = Math.max(...promotingOf(rules).map((signal) => pairsToPromote(rules, signal)));
   const devicesNeeded = devicesToPromote(rules);
   const [signal] = rules.signals;
   const seen = dropsTried.find(
@@ -95,7 +104,18 @@ export function powerOf(
     canPromote,
     healthyRollbacksPer10000: expectedHealthyRollbacks(10_000, rules.alphaDevice),
   };
-  return { ...power, why: inWords(power, devices) };
+  return { ...power, why: `${inWords(power, devices)}${liveWords(rules)}` };
+}
+
+/** What live signals add, `errors +5 points in 14 pairs`; empty without any. */
+function liveWords(rules: EvidenceRules): string {
+  const seen = rules.signals
+    .filter(({ promotes, rollsBack }) => rollsBack && !promotes)
+    .map((signal) => {
+      const points = Math.round(signal.deltaMax * 100);
+      return `${signal.name} +${points} points in ${pairsToRollBack(rules, signal)} pairs`;
+    });
+  return seen.length === 0 ? "" : `; where devices serve, seen at each horizon: ${seen.join(", ")}`;
 }
 
 function inWords(power: Omit<Power, "why">, devices: number): string {

@@ -6,22 +6,8 @@
  * probability at most `alphaRollout`, however often and whenever they are looked at.
  */
 import { z } from "zod";
-import { nameSchema } from "../../../shared/artifact/names.ts";
-
-/** One number per pair of devices, as a difference of shares in [−1, 1]; above 0 is worse. */
-const signalSchema = z.strictObject({
-  name: nameSchema,
-  /** A mean drop of this size or more must not reach the whole fleet. */
-  deltaMax: z.number().gt(0).lt(1),
-  /** Usual standard deviation of a pair, from A/A history; it tunes power and never validity. */
-  deviation: z.number().gt(0).lt(1),
-  /**
-   * Times after the switch at which a pair is compared, rising; the last one may promote. 0 is the trial
-   * itself.
-   */
-  horizonsMs: z.array(z.int().min(0)).min(1).max(8),
-});
-export type Signal = z.infer<typeof signalSchema>;
+import { rhoFor } from "../../../shared/statistics/e-process.ts";
+import { type Signal, signalSchema, signalsFor } from "./signals.ts";
 
 export const evidenceRulesSchema = z.strictObject({
   /** P(the rollout is ever rolled back | the release does no harm). */
@@ -43,6 +29,8 @@ export const evidenceRulesSchema = z.strictObject({
   judge: z.enum(["e-process", "group-sequential", "device-gates"]),
   /** Pairs of the whole rollout, for `group-sequential` only: its looks are planned on it. */
   pairsPlanned: z.int().min(1).nullable(),
+  /** A stratum that alone proves harm is taken back alone, or stops the rollout. */
+  onStratumHarm: z.enum(["exclude", "stop"]).default("stop"),
 });
 export type EvidenceRules = z.infer<typeof evidenceRulesSchema>;
 
@@ -54,9 +42,10 @@ export const defaultRules = {
   failureRateMax: 0.02,
   harmedShareMax: 0.05,
   expansionShareMax: 0.25,
-  signals: [{ name: "golden-metric", deltaMax: 0.02, deviation: 0.018, horizonsMs: [0] }],
+  signals: signalsFor([]),
   judge: "e-process",
   pairsPlanned: null,
+  onStratumHarm: "exclude",
 } satisfies Omit<EvidenceRules, "strata">;
 
 /** How alphaRollout is spent; the two rules on pairs have equal parts (reference §2.2.5). */
@@ -81,10 +70,27 @@ export function firstTrialsCount({
   return Math.floor((alphaRollout * errorShares.firstTrials) / alphaDevice + 1e-9);
 }
 
-/** Series of pairs that share the error: each signal at each of its horizons (reference §2.2.4). */
-export function seriesCount({ signals }: Pick<EvidenceRules, "signals">): number {
-  return signals.reduce((sum, { horizonsMs }) => sum + horizonsMs.length, 0);
+/**
+ * The part of the pairs' error that a signal has at each of its horizons: a union over everything that may
+ * take the release back, by weight (reference §2.2.4).
+ */
+export function seriesShare(
+  { signals }: Pick<EvidenceRules, "signals">,
+  { weight }: Pick<Signal, "weight">,
+): number {
+  const all = signals
+    .filter(({ rollsBack }) => rollsBack)
+    .reduce((sum, signal) => sum + signal.weight * signal.horizonsMs.length, 0);
+  return weight / all;
 }
 
 /** Pairs at which the symmetric process is sharpest (reference §2.2.3, n* = 25). */
-export const pairsTuned = 25;
+const pairsTuned = 25;
+
+/** Tuning of a signal's symmetric processes; it has no part in their validity. */
+export function rhoOf(
+  { alphaRollout }: Pick<EvidenceRules, "alphaRollout">,
+  { deviation }: Pick<Signal, "deviation">,
+): number {
+  return rhoFor(pairsTuned * deviation ** 2, alphaRollout * errorShares.pairsInFleet);
+}

@@ -10,7 +10,8 @@ import type { TestValue } from "./test-value.ts";
 
 /** Errors: `not-found` for a rollout without a ledger. */
 export async function evidenceOf(db: Database, rollout: string): Promise<EvidenceAnswer> {
-  const { rows, rules, evidence } = await readLedger(db, rollout);
+  const { rows, rules, evidence, reasons } = await readLedger(db, rollout);
+  const excluded = new Set(reasons.keys());
   const times = new Map(rows.map(({ sequence, atMs }) => [sequence, atMs]));
   const { offered, trials, soaked, pairs } = evidence.counts();
   return {
@@ -20,13 +21,21 @@ export async function evidenceOf(db: Database, rollout: string): Promise<Evidenc
     ...trials,
     ...soaked,
     pairs,
-    stopping: evidence.stopping().map(shown),
+    signals: evidence.series(excluded).map(({ test, promotes, meanDrop, ...series }) => ({
+      ...series,
+      meanDrop: finite(meanDrop),
+      logE: test === undefined ? null : finite(test.logE),
+      logThreshold: test?.logThreshold ?? null,
+      promotes,
+    })),
+    stopping: evidence.stopping(excluded).map(shown),
     promoting: evidence.promoting().map(shown),
     decisions: replay(rows).map(({ sequence, stored, same }) => ({
       sequence,
       atMs: times.get(sequence) ?? 0,
       stage: stored.stage,
       verdict: stored.verdict,
+      stratum: stored.stratum,
       why: stored.why,
       replays: same,
     })),
@@ -35,12 +44,13 @@ export async function evidenceOf(db: Database, rollout: string): Promise<Evidenc
 
 /** Errors: `not-found` for a rollout without a ledger. */
 export async function strataOf(db: Database, rollout: string): Promise<StrataAnswer> {
-  const { evidence } = await readLedger(db, rollout);
+  const { evidence, reasons } = await readLedger(db, rollout);
   return {
     rollout,
     falseDiscoveryRate,
     strata: findStrata(evidence.strata()).map(({ tests, ...stratum }) => ({
       ...stratum,
+      excluded: reasons.get(stratum.stratum) ?? null,
       logE: finite(stratum.logE),
       tests: tests.map(({ stratum: _stratum, ...test }) => {
         return { ...test, meanDrop: finite(test.meanDrop), logE: finite(test.logE) };
@@ -57,9 +67,14 @@ async function readLedger(db: Database, rollout: string) {
   }
   const { rules } = first.body;
   const evidence = createEvidence(rules);
-  for (const { body } of rows)
-    if (body.kind !== "rules" && body.kind !== "decision") evidence.add(body);
-  return { rows, rules, evidence };
+  /** Why strata were taken back alone. */
+  const reasons = new Map<string, string>();
+  for (const { body } of rows) {
+    if (body.kind === "decision") {
+      if (body.stratum !== null) reasons.set(body.stratum, body.why);
+    } else if (body.kind !== "rules") evidence.add(body);
+  }
+  return { rows, rules, evidence, reasons };
 }
 
 function shown({ name, stratum, logE, logThreshold }: TestValue) {

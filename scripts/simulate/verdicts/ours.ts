@@ -10,7 +10,7 @@ import { dropOf, type SimulatedPair, strata } from "./fleet.ts";
 /** Live accuracy after a week as the signal. */
 export const simulatedRules: EvidenceRules = {
   ...defaultRules,
-  signals: [{ name: "accuracy", deltaMax: 0.02, deviation: 0.018, horizonsMs: [7 * 86_400_000] }],
+  signals: [{ ...defaultRules.signals[0]!, name: "accuracy", horizonsMs: [7 * 86_400_000] }],
   strata: [...strata],
 };
 
@@ -77,7 +77,7 @@ export interface Judged {
 /** The first rollback or promotion, or "inconclusive" after the last entry. */
 export function judgeAll(rules: EvidenceRules, entries: readonly EvidenceEntry[]): Judged {
   const evidence = createEvidence(rules);
-  const standing = { open: 1, shareAfterNext: 1, overdue: false };
+  const standing = { open: 1, shareAfterNext: 1, overdue: false, excluded: [] };
   for (const entry of entries) {
     evidence.add(entry);
     const { kind } = judge(rules, evidence, standing);

@@ -38,7 +38,7 @@ const judgedOutOfOrder: Judge = (pairs, seed) =>
 /** The e-value of the fleet's pairs when its own rule stops, or at the end. */
 const stoppedEValue: Judge = (pairs) => {
   const evidence = createEvidence(simulatedRules);
-  const value = () => evidence.stopping().findLast(({ stratum }) => stratum === undefined);
+  const value = () => evidence.stopping(new Set()).findLast(({ stratum }) => stratum === undefined);
   for (const entry of entriesOf(pairs)) {
     evidence.add(entry);
     const now = value();

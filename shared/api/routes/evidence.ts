@@ -24,6 +24,23 @@ export const evidenceSchema = z
     harmed: z.int(),
     well: z.int(),
     pairs: z.int(),
+    /** Each signal at each time after the commit, over the strata that are left. */
+    signals: z.array(
+      z.object({
+        signal: z.string(),
+        /** 0 is the trial. */
+        horizonMs: z.int(),
+        pairs: z.int(),
+        /** By how much canaries fell behind their controls; above 0 is worse, null without pairs. */
+        meanDrop: z.number().nullable(),
+        /** Of the fleet's test; null when beyond any number, and where no test is made of it. */
+        logE: z.number().nullable(),
+        /** Null for what only people read, and while nobody reported it. */
+        logThreshold: z.number().nullable(),
+        /** A claim needs it; others can only roll back. */
+        promotes: z.boolean(),
+      }),
+    ),
     /** Any of them rolls back. */
     stopping: z.array(testSchema),
     /** All of them together promote. */
@@ -34,6 +51,8 @@ export const evidenceSchema = z
         atMs: z.int(),
         stage: z.int(),
         verdict: z.string(),
+        /** The one that was taken back alone. */
+        stratum: z.string().nullable(),
         why: z.string(),
         /** The entries before it come to the same values today. */
         replays: z.boolean(),
@@ -49,11 +68,13 @@ const stratumSchema = z.object({
   logE: z.number().nullable(),
   /** Named by e-BH among all strata of this one look. */
   suspected: z.boolean(),
+  /** Why it was taken back alone; null when it was not. */
+  excluded: z.string().nullable(),
   tests: z.array(
     z.object({
       signal: z.string(),
-      /** Place in the signal's horizons. */
-      horizon: z.int(),
+      /** Time after the commit; 0 is the trial. */
+      horizonMs: z.int(),
       pairs: z.int(),
       /** Above 0 is worse; null without pairs. */
       meanDrop: z.number().nullable(),

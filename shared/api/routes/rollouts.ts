@@ -53,6 +53,8 @@ const countSchema = z.object({
   held: z.int(),
   /** Went to a newer rollout. */
   taken: z.int(),
+  /** Taken back with their region and class. */
+  excluded: z.int(),
 });
 
 const stageViewSchema = z
@@ -98,6 +100,16 @@ export const rolloutSchema = z
     /** Of the random selection: the same seed and fleet give the same canaries. */
     seed: z.string(),
     onHarm: z.enum(["roll-back", "stop"]),
+    /** Regions and classes that alone proved harm and were taken back alone. */
+    excluded: z.array(
+      z.object({
+        stratum: z.string(),
+        why: z.string(),
+        atMs: z.int(),
+        /** The rollback of its devices; null when none of them committed anything. */
+        campaign: z.string().nullable(),
+      }),
+    ),
     /** How it is judged, what its fleet can prove, and how many healthy devices roll back. */
     power: z.string().nullable(),
     startedBy: z.string(),
@@ -157,6 +169,8 @@ export const rolloutRoutes = {
       gate: z.enum(["automatic", "manual"]).optional(),
       /** What happens to devices that committed a release which does harm. */
       onHarm: z.enum(["roll-back", "stop"]).default("roll-back"),
+      /** A region and class that alone proves harm is taken back alone, or stops the rollout. */
+      onStratumHarm: z.enum(["exclude", "stop"]).default("exclude"),
     }),
     answer: rolloutSchema,
     status: 201,

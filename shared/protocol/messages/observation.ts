@@ -23,6 +23,8 @@ export type SignalName = z.infer<typeof signalNameSchema>;
 
 const signalSchema = z.object({ before: meanSchema, after: meanSchema });
 export type Signal = z.infer<typeof signalSchema>;
+export const observedSignalsSchema = z.partialRecord(signalNameSchema, signalSchema);
+export type ObservedSignals = z.infer<typeof observedSignalsSchema>;
 
 export const observation = defineMessage({
   name: "observation",
@@ -37,7 +39,7 @@ export const observation = defineMessage({
     arm: z.enum(["canary", "control"]),
     /** Time of operation since the commit. */
     horizonMs: z.int().min(0),
-    signals: z.partialRecord(signalNameSchema, signalSchema),
+    signals: observedSignalsSchema,
     emulated: z.boolean(),
   }),
 });

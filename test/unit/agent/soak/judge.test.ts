@@ -20,7 +20,7 @@ const facts: SoakFacts = {
   bundleSha256: "a".repeat(64),
   slot: "b",
   previous: { slot: "a", bundleSha256: "b".repeat(64) },
-  spec: soakOf(3_600_000, {})!,
+  spec: soakOf(3_600_000, {}, [])!,
   alphaDevice: 0.001,
   golden: null,
   disagreementMax: 0.02,

@@ -14,13 +14,18 @@ import {
   type EvidenceRules,
   errorShares,
   evidenceRulesSchema,
+  seriesShare,
 } from "../../../../controller/rollout/evidence/rules.ts";
+import { signalsFor } from "../../../../controller/rollout/evidence/signals.ts";
+import { horizonsOf, soakOf } from "../../../../controller/soak/policy.ts";
+import { soakSchema } from "../../../../shared/artifact/soak.ts";
 import { seededRandom } from "../../../../shared/prng.ts";
 
 const rules: EvidenceRules = { ...defaultRules, strata: ["eu/camera", "us/camera"] };
 const stratum = "eu/camera";
-const late = { open: 0, shareAfterNext: 1, overdue: true };
-const early = { open: 0, shareAfterNext: 0.1, overdue: false };
+const late = { open: 0, shareAfterNext: 1, overdue: true, excluded: [] };
+const early = { open: 0, shareAfterNext: 0.1, overdue: false, excluded: [] };
+const none: ReadonlySet<string> = new Set();
 
 const pair = (at: number, drop: number, change = {}): EvidenceEntry => {
   const signal = "golden-metric";
@@ -63,10 +68,10 @@ describe("evidence", () => {
   });
   it("counts an entry once, whatever the copies say", () => {
     const evidence = evidenceOf([pair(1, 0.5)]);
-    const before = evidence.stopping();
+    const before = evidence.stopping(none);
     expect(evidence.add(pair(1, 0.5))).toBe(false);
     expect(evidence.add(pair(1, -0.9))).toBe(false);
-    expect(evidence.stopping()).toEqual(before);
+    expect(evidence.stopping(none)).toEqual(before);
     expect(evidence.counts().pairs).toBe(1);
   });
   it("comes to the same values in any split, and to the same verdict in any order", () => {
@@ -81,14 +86,14 @@ describe("evidence", () => {
     for (const [at, entry] of entries.entries()) {
       split.add(entry);
       // A look in between must not change what comes after.
-      if (at % 7 === 0) split.stopping();
+      if (at % 7 === 0) split.stopping(none);
     }
-    expect(split.stopping()).toEqual(whole.stopping());
+    expect(split.stopping(none)).toEqual(whole.stopping(none));
     expect(split.promoting()).toEqual(whole.promoting());
     const backwards = evidenceOf(entries.toReversed());
-    for (const [at, test] of whole.stopping().entries()) {
+    for (const [at, test] of whole.stopping(none).entries()) {
       const same = backwards
-        .stopping()
+        .stopping(none)
         .find((one) => one.name === test.name && one.stratum === test.stratum);
       expect(same?.logE, `test ${at}`).toBeCloseTo(test.logE, 9);
     }
@@ -174,6 +179,60 @@ describe("a verdict", () => {
     }
     expect(verdict).toMatchObject({ kind: "roll-back", stratum: "s/7" });
   });
+  it("takes one stratum back and asks again without it", () => {
+    const strata = ["eu/camera", "eu/meter", "us/camera"];
+    const ruled = { ...rules, strata };
+    const entries = strata.flatMap((one, place) =>
+      many(30, (at) => {
+        const drop = one === "eu/meter" ? 0.08 + (at % 3) / 100 : at % 2 === 0 ? 0.02 : -0.02;
+        return pair(100 * place + at, drop, { stratum: one });
+      }),
+    );
+    const evidence = evidenceOf(entries, ruled);
+    expect(judge(ruled, evidence, late)).toMatchObject({ kind: "roll-back", stratum: "eu/meter" });
+    const without = { ...late, excluded: ["eu/meter"] };
+    expect(judge(ruled, evidence, without).kind).not.toBe("roll-back");
+    const names = evidence.stopping(new Set(without.excluded)).map(({ stratum }) => stratum);
+    expect(names).not.toContain("eu/meter");
+    // What it did stays in the claim.
+    expect(evidence.meanDrop("golden-metric")).toBeGreaterThan(0.02);
+    const whole = judge({ ...ruled, onStratumHarm: "stop" }, evidence, late);
+    expect(whole.kind).toBe("roll-back");
+    expect(whole).not.toHaveProperty("stratum");
+  });
+  it("stops the whole rollout when no other stratum is left, and on what devices say", () => {
+    const bad = (one: string, first: number) =>
+      many(30, (at) => pair(first + at, 0.08 + (at % 3) / 100, { stratum: one }));
+    const both = evidenceOf([...bad("eu/camera", 0), ...bad("us/camera", 100)]);
+    const first = judge(rules, both, late);
+    expect(first).toMatchObject({ kind: "roll-back", stratum: "eu/camera" });
+    const rest = judge(rules, both, { ...late, excluded: ["eu/camera"] });
+    expect(rest.kind).toBe("roll-back");
+    expect(rest).not.toHaveProperty("stratum");
+    const one = { ...rules, strata: ["eu/camera"] };
+    expect(judge(one, evidenceOf(bad("eu/camera", 0), one), late)).not.toHaveProperty("stratum");
+    const failing = [...bad("eu/camera", 0), offered(0, 0), trial(0, "rolled-back")];
+    const wide = verdictOf(failing);
+    expect(wide.why).toContain("first-trials");
+    expect(wide).not.toHaveProperty("stratum");
+  });
+  it("expands over the strata that are left, without those that were taken back", () => {
+    const entries = [
+      ...many(12, (at): EvidenceEntry => {
+        const place = { ...offered(at), stratum: rules.strata[at % 2]! };
+        return place as EvidenceEntry;
+      }),
+      ...many(12, (at) => trial(at, "passed")),
+      ...many(12, (at): EvidenceEntry => {
+        return { kind: "soaked", device: `d-${at}`, stratum: rules.strata[at % 2]!, harmed: at % 2 > 0 };
+      }),
+    ];
+    expect(verdictOf(entries, early).kind).toBe("waiting");
+    const left = { ...early, excluded: [rules.strata[1]!] };
+    expect(verdictOf(entries, left).kind).toBe("expand");
+    // A claim is about all of them.
+    expect(evidenceOf(entries).harmed(none)).toEqual({ harmed: 6, well: 6 });
+  });
   it("does not roll back on harm that the controls share", () => {
     const both = many(50, (at): EvidenceEntry => {
       return {
@@ -238,9 +297,75 @@ describe("a verdict", () => {
     expect(verdictOf(bad.slice(0, 20), late, ruled)).toMatchObject({ kind: "roll-back" });
     expect(
       evidenceOf(bad, ruled)
-        .stopping()
+        .stopping(none)
         .filter(({ name }) => name.startsWith("look")),
     ).toHaveLength(5);
+  });
+});
+
+describe("live signals", () => {
+  const hourMs = 3_600_000;
+  const live: EvidenceRules = { ...rules, signals: signalsFor([hourMs, 6 * hourMs]) };
+  const rise = (n: number, signal: string, drop: number, horizon = 0) =>
+    many(n, (at) => pair(at, drop + (at % 3) / 100, { signal, horizon }));
+  it("have a third of what pairs may spend, and all of it is spent once", () => {
+    const spent = live.signals
+      .filter(({ rollsBack }) => rollsBack)
+      .map((signal) => seriesShare(live, signal) * signal.horizonsMs.length);
+    expect(spent[0]).toBeCloseTo(2 / 3, 12);
+    expect(spent.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 12);
+    expect(evidenceRulesSchema.parse(live)).toEqual(live);
+  });
+  it("each take a release back, and say which, when and by how much", () => {
+    const verdict = verdictOf(rise(30, "errors", 0.04), late, { ...live, strata: [stratum] });
+    expect(verdict).toMatchObject({ kind: "roll-back" });
+    expect(verdict.why).toContain("pairs errors after 1 h");
+    expect(verdict.why).toContain("share of calls without an answer rose by 5.00 points");
+    expect(verdict.why).toContain("(30 pairs)");
+    const slow = verdictOf(rise(30, "over-slo", 0.1, 1), late, { ...live, strata: [stratum] });
+    expect(slow.why).toContain("pairs over-slo after 6 h");
+  });
+  it("bear a share over the objective that grew by a point, and no error more", () => {
+    expect(verdictOf(rise(200, "over-slo", -0.001), late, live).kind).not.toBe("roll-back");
+    expect(verdictOf(rise(200, "errors", -0.001), late, live).kind).toBe("roll-back");
+  });
+  it("of agreement stop nothing: every new model differs a little", () => {
+    const evidence = evidenceOf(rise(200, "agreement", 0.05), live);
+    expect(judge(live, evidence, late).kind).not.toBe("roll-back");
+    const seen = evidence.series(none).find(({ signal }) => signal === "agreement");
+    expect(seen).toMatchObject({ pairs: 200, horizonMs: hourMs, promotes: false, test: undefined });
+    expect(seen?.meanDrop).toBeCloseTo(0.06, 3);
+  });
+  it("promote nothing and keep nothing waiting, whether they are there or not", () => {
+    const proven = [...many(320, (at) => pair(at, 0)), ...many(320, (at) => soaked(at, false))];
+    expect(verdictOf(proven, late, live).kind).toBe("promote");
+    const quiet = [...proven, ...many(320, (at) => pair(at, -0.01, { signal: "errors" }))];
+    expect(verdictOf(quiet, late, live).kind).toBe("promote");
+    const onlyLive = many(900, (at) => pair(at, 0, { signal: "errors" }));
+    expect(verdictOf([...onlyLive, ...many(320, (at) => soaked(at, false))], late, live)).toMatchObject(
+      { kind: "inconclusive", pairsMore: pairsToPromote(live, live.signals[0]!) },
+    );
+  });
+  it("say their power before the start", () => {
+    const { why } = powerOf(live, { devices: 1_400, pairsMax: 700 });
+    expect(why).toMatch(/errors \+5 points in \d+ pairs, over-slo \+10 points in \d+ pairs/);
+    expect(why).not.toContain("agreement");
+  });
+});
+
+describe("the horizons of a rollout", () => {
+  const hourMs = 3_600_000;
+  const stages = (...soaks: number[]) => soaks.map((soakMs) => ({ soakMs }));
+  it("are those that devices are ordered to report, the first of them before a stage goes on", () => {
+    const byDefault = horizonsOf(72 * hourMs, stages(hourMs / 2, hourMs / 2, hourMs / 2, 0));
+    expect(byDefault).toEqual([hourMs / 4, hourMs, 6 * hourMs, 72 * hourMs]);
+    expect(soakOf(72 * hourMs, {}, byDefault)?.horizonsMs).toEqual(byDefault);
+    expect(soakSchema.safeParse(soakOf(72 * hourMs, {}, byDefault)).success).toBe(true);
+  });
+  it("end with the time that devices watch, and are none without it", () => {
+    expect(horizonsOf(hourMs / 2, stages(4 * hourMs))).toEqual([hourMs / 2]);
+    expect(horizonsOf(0, stages(hourMs))).toEqual([]);
+    expect(horizonsOf(72 * hourMs, stages(...many(20, offered).map((_, at) => (at + 1) * 2_000)))).toHaveLength(8);
   });
 });
 

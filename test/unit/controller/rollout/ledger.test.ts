@@ -1,8 +1,10 @@
 /** The ledger: it only grows, says each thing once, and every decision can be computed again from it. */
+import { readFileSync } from "node:fs";
 import { sql } from "kysely";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import type { EvidenceEntry } from "../../../../controller/rollout/evidence/entry.ts";
-import { decide, replay } from "../../../../controller/rollout/evidence/ledger.ts";
+import { decide, ledgerBodySchema, replay } from "../../../../controller/rollout/evidence/ledger.ts";
 import { defaultRules, type EvidenceRules } from "../../../../controller/rollout/evidence/rules.ts";
 import {
   addDecision,
@@ -17,7 +19,7 @@ import { openSystemSqlite } from "../../../../shared/adapters/system-sqlite.ts";
 const stratum = "eu/camera";
 const rules: EvidenceRules = { ...defaultRules, strata: [stratum] };
 const rollout = "r-1";
-const standing = { open: 0, shareAfterNext: 1, overdue: true };
+const standing = { open: 0, shareAfterNext: 1, overdue: true, excluded: [] };
 
 const trial = (at: number): EvidenceEntry => {
   return {
@@ -75,6 +77,22 @@ describe("the ledger", () => {
         : row,
     );
     expect(replay(forged).map(({ same }) => same)).toEqual([true, false, false, false, false]);
+  });
+  it("of rules from before there were live signals comes to what it came to", () => {
+    const file = new URL("../../../fixtures/ledger/rules-1.json", import.meta.url);
+    const rows = z
+      .array(z.object({ sequence: z.int(), body: ledgerBodySchema }))
+      .parse(JSON.parse(readFileSync(file, "utf8")));
+    const replayed = replay(rows);
+    expect(replayed.map(({ stored }) => stored.verdict)).toEqual([
+      "expand",
+      "inconclusive",
+      "roll-back",
+    ]);
+    for (const { stored, computed, same } of replayed) {
+      expect(computed).toEqual(stored);
+      expect(same).toBe(true);
+    }
   });
   it("is read once and then only where it grew; a failed transaction is forgotten", async () => {
     const db = await ledger();

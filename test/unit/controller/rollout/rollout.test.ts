@@ -21,6 +21,7 @@ const state = {
   power: null,
   approvalsNeeded: 0,
   onHarm: "stop" as const,
+  excluded: [],
 };
 const events = [...new Set(transitions.map(({ on }) => on))];
 
