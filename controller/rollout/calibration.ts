@@ -27,7 +27,9 @@ export async function calibrationOf(ctx: ControllerContext) {
     outcomes.filter(wanted).reduce((total, { count }) => total + count, 0);
   const ended = rows.filter(({ status }) => status === "stopped" || status === "completed");
   // A stratum that was taken back alone is a false rollback as well.
-  const stopped = ended.filter((row) => row.status === "stopped" || stateOf(row).excluded.length > 0);
+  const stopped = ended.filter(
+    (row) => row.status === "stopped" || stateOf(row).excluded.length > 0,
+  );
   const isBack = (outcome: string | null) => outcome === "rolled-back";
   return {
     devices: rateOf(

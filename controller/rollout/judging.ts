@@ -85,7 +85,9 @@ function combined(
 ): StageVerdict {
   if (verdict.kind === "roll-back") {
     const { stratum, why } = verdict;
-    return stratum === undefined ? { kind: "failed", why } : { kind: "stratum-failed", stratum, why };
+    return stratum === undefined
+      ? { kind: "failed", why }
+      : { kind: "stratum-failed", stratum, why };
   }
   if (!proves || counted.kind === "failed" || counted.kind === "overtaken") return counted;
   switch (verdict.kind) {

@@ -144,7 +144,11 @@ export async function endSoak(
 }
 
 /** The pair that the device is in, as canary or control. */
-export function pairOf(trx: Database, rollout: string, device: string): Promise<PairTable | undefined> {
+export function pairOf(
+  trx: Database,
+  rollout: string,
+  device: string,
+): Promise<PairTable | undefined> {
   return trx
     .selectFrom("pairs")
     .selectAll()

@@ -59,5 +59,8 @@ export async function excludeStratum(
     message: `taken back in ${stratum} alone, the others go on: ${why}`,
     data: { stratum, campaign, members: members.length },
   });
-  return { devices: [...new Set([...withdrawn, ...(back?.devices ?? [])])], campaign: back?.campaign };
+  return {
+    devices: [...new Set([...withdrawn, ...(back?.devices ?? [])])],
+    campaign: back?.campaign,
+  };
 }

@@ -198,9 +198,7 @@ function addStart(...[rollout, io]: Parameters<CommandGroup["add"]>): void {
           ...(options.judge === undefined ? {} : { judge: options.judge }),
           ...(options.gate === undefined ? {} : { gate: options.gate }),
           ...(options.onHarm === undefined ? {} : { onHarm: options.onHarm }),
-          ...(options.onStratumHarm === undefined
-            ? {}
-            : { onStratumHarm: options.onStratumHarm }),
+          ...(options.onStratumHarm === undefined ? {} : { onStratumHarm: options.onStratumHarm }),
         },
       });
       if (options.watch === true) answer = await watch(io, client, answer);

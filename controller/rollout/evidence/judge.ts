@@ -50,8 +50,14 @@ export function judge(
 ): EvidenceVerdict {
   const excluded = new Set(standing.excluded);
   const stopping = evidence.stopping(excluded);
-  const bad = rollBack(rules, stopping.filter(isReached), excluded);
-  if (bad !== undefined) return bad;
+  const reached = stopping.filter(isReached);
+  const bad = rollBack(rules, reached, excluded);
+  if (bad !== undefined) {
+    const worst = confinedTo(rules, evidence, { reached, stopping, excluded });
+    const mayTell = standing.open > 0 && !standing.overdue;
+    if (bad.stratum !== undefined || worst === undefined || !mayTell) return bad;
+    return { kind: "waiting", why: `${bad.why}; so far it shows in ${worst} alone` };
+  }
   const missing = evidence.promoting().filter((test) => !isReached(test));
   if (missing.length === 0) return promote(rules, evidence);
   if (standing.shareAfterNext <= rules.expansionShareMax) {
@@ -77,7 +83,7 @@ function rollBack(
   rules: EvidenceRules,
   reached: readonly TestValue[],
   excluded: ReadonlySet<string>,
-): EvidenceVerdict | undefined {
+): Extract<EvidenceVerdict, { kind: "roll-back" }> | undefined {
   const ofDevices = reached.find(({ series }) => series === undefined);
   const wide = ofDevices ?? reached.find(({ stratum }) => stratum === undefined);
   const alone = reached.find(({ stratum }) => stratum !== undefined);
@@ -87,6 +93,40 @@ function rollBack(
   }
   const test = wide ?? alone;
   return test && { kind: "roll-back", why: whyBad(test) };
+}
+
+/**
+ * The stratum without which nothing that was found about the fleet is even half way to its threshold: more
+ * pairs will tell whether it goes alone. Undefined when harm shows elsewhere too, or one cannot go alone.
+ */
+function confinedTo(
+  rules: EvidenceRules,
+  evidence: Evidence,
+  look: {
+    reached: readonly TestValue[];
+    stopping: readonly TestValue[];
+    excluded: ReadonlySet<string>;
+  },
+): string | undefined {
+  const { reached, stopping, excluded } = look;
+  const [first] = reached;
+  const isLast = excluded.size + 1 >= rules.strata.length;
+  if (rules.onStratumHarm === "stop" || isLast || reached.some((test) => !test.series)) return;
+  const worst = stopping
+    .filter(({ name, stratum }) => name === first?.name && stratum !== undefined)
+    .reduce<TestValue | undefined>(
+      (a, b) => (a === undefined || b.logE > a.logE ? b : a),
+      undefined,
+    );
+  if (worst?.stratum === undefined) return;
+  const others = evidence.stopping(new Set([...excluded, worst.stratum]));
+  const isElsewhere = others.some(
+    ({ name, stratum, logE, logThreshold }) =>
+      stratum === undefined &&
+      logE >= suspicion * logThreshold &&
+      reached.some((test) => test.name === name),
+  );
+  return isElsewhere ? undefined : worst.stratum;
 }
 
 function whyBad({ name, stratum, series, logE, logThreshold }: TestValue): string {

@@ -2,6 +2,8 @@
  * What pairs of canary and control say: by how much the canary fell behind, per signal, horizon and
  * stratum. Labels of a pair are drawn by lot, so under "no effect" a drop is as likely up as down.
  */
+
+import { durationWords } from "../../../shared/duration-words.ts";
 import {
   type LogWealth,
   logMean,
@@ -11,7 +13,6 @@ import {
   symmetricLogE,
   withObservation,
 } from "../../../shared/statistics/e-process.ts";
-import { durationWords } from "../../../shared/duration-words.ts";
 import { signFlipPValue } from "../../../shared/statistics/sign-flip.ts";
 import type { EvidenceEntry } from "./entry.ts";
 import { type Kept, kept } from "./kept.ts";
@@ -193,9 +194,7 @@ function pairTests(rules: EvidenceRules, one: Series, excluded: ReadonlySet<stri
   const name = `pairs ${nameOf(one)}`;
   const { alphaRollout, strata } = rules;
   const share = seriesShare(rules, one.signal);
-  const inStratum = Math.log(
-    strata.length / (alphaRollout * errorShares.pairsInStratum * share),
-  );
+  const inStratum = Math.log(strata.length / (alphaRollout * errorShares.pairsInStratum * share));
   const cells = [...one.strata].filter(([stratum]) => !excluded.has(stratum));
   const tests = cells.map(([stratum, cell]) => {
     const logE = symmetricLogE(cell.moments, one.rho);

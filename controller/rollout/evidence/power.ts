@@ -87,7 +87,9 @@ export function powerOf(
   // Half of a pair runs the release, and only so many may run it before the proof.
   const most = Math.min(rules.expansionShareMax, 0.5);
   const pairsPossible = Math.floor(Math.min(devices * most, pairsMax));
-  const pairsNeeded = Math.max(...promotingOf(rules).map((signal) => pairsToPromote(rules, signal)));
+  const pairsNeeded = Math.max(
+    ...promotingOf(rules).map((signal) => pairsToPromote(rules, signal)),
+  );
   const devicesNeeded = devicesToPromote(rules);
   const [signal] = rules.signals;
   const seen = dropsTried.find(

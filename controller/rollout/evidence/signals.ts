@@ -36,7 +36,6 @@ export const signalSchema = z.strictObject({
 });
 export type Signal = z.infer<typeof signalSchema>;
 
-
 /** A live signal as devices report it, before the commit and after it. */
 interface LiveSignal extends Omit<Signal, "name" | "horizonsMs" | "promotes" | "weight"> {
   readonly name: SignalName;

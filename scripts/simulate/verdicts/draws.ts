@@ -18,6 +18,15 @@ export function happens(random: Random, probability: number): boolean {
   return random.nextFloat() < probability;
 }
 
+/** Events of a count with this mean: as many as fit (Knuth), or the normal limit of a large one. */
+export function poisson(random: Random, mean: number): number {
+  if (mean > 50) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal(random)));
+  const limit = Math.exp(-mean);
+  let count = -1;
+  for (let product = 1; product > limit; product *= random.nextFloat()) count++;
+  return Math.max(0, count);
+}
+
 /** In place (Fisher and Yates). */
 export function shuffle<T>(random: Random, items: T[]): T[] {
   for (let last = items.length - 1; last > 0; last--) {

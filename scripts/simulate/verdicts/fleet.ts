@@ -18,8 +18,8 @@ export interface FleetOptions {
   readonly silence: number;
   /** Share of attempts that fail for reasons of the world. */
   readonly failures: number;
-  /** Share of the canaries that lose accuracy, and how much each of them loses. */
-  readonly harm: { readonly share: number; readonly drop: number };
+  /** Share of the canaries that lose accuracy, and how much each of them loses; in one stratum, or in all. */
+  readonly harm: { readonly share: number; readonly drop: number; readonly stratum?: string };
 }
 
 export const healthyFleet: FleetOptions = {
@@ -59,11 +59,16 @@ const alphaDevice = 0.001;
 export function simulateFleet(options: FleetOptions, seed: number): SimulatedPair[] {
   const random = seededRandom(seed);
   const phase = random.nextFloat() * 2 * Math.PI;
-  return Array.from({ length: options.pairs }, (_, at) => ({
-    stratum: strata[at % strata.length]!,
-    canary: device(random, options, { phase, harmed: happens(random, options.harm.share) }),
-    control: device(random, options, { phase, harmed: false }),
-  }));
+  const { harm } = options;
+  return Array.from({ length: options.pairs }, (_, at) => {
+    const stratum = strata[at % strata.length]!;
+    const isHere = harm.stratum === undefined || harm.stratum === stratum;
+    return {
+      stratum,
+      canary: device(random, options, { phase, harmed: happens(random, harm.share) && isHere }),
+      control: device(random, options, { phase, harmed: false }),
+    };
+  });
 }
 
 function device(

@@ -19,10 +19,11 @@ export function entriesOf(pairs: readonly SimulatedPair[]): EvidenceEntry[] {
   const offers = pairs.map(({ stratum }, place): EvidenceEntry => {
     return { kind: "offered", device: `canary-${place}`, stratum, place };
   });
-  return [...offers, ...pairs.flatMap(answersOf)];
+  return [...offers, ...pairs.flatMap((pair, at) => answersOf(pair, at, "accuracy"))];
 }
 
-function answersOf(pair: SimulatedPair, at: number): EvidenceEntry[] {
+/** What one pair comes to, with its drop as that signal. */
+export function answersOf(pair: SimulatedPair, at: number, signal: string): EvidenceEntry[] {
   const { stratum, canary, control } = pair;
   const device = `canary-${at}`;
   const harmed = canary.silent || canary.trial !== "passed";
@@ -41,10 +42,7 @@ function answersOf(pair: SimulatedPair, at: number): EvidenceEntry[] {
   ];
   if (silent) return soaked;
   const drop = dropOf(pair);
-  return [
-    ...soaked,
-    { kind: "pair", pair: name, stratum, signal: "accuracy", horizon: 0, drop, shard: null },
-  ];
+  return [...soaked, { kind: "pair", pair: name, stratum, signal, horizon: 0, drop, shard: null }];
 }
 
 /** What speaks against the release is told first: rollbacks are quicker than commits. */
@@ -85,4 +83,25 @@ export function judgeAll(rules: EvidenceRules, entries: readonly EvidenceEntry[]
       return { verdict: kind, pairs: evidence.counts().pairs };
   }
   return { verdict: "inconclusive", pairs: evidence.counts().pairs };
+}
+
+/** What is taken back when strata go alone and the others go on, to the end of the entries. */
+export interface TakenBack {
+  readonly strata: readonly string[];
+  /** The whole rollout was stopped. */
+  readonly whole: boolean;
+}
+
+export function judgeStrata(rules: EvidenceRules, entries: readonly EvidenceEntry[]): TakenBack {
+  const evidence = createEvidence(rules);
+  const excluded: string[] = [];
+  for (const entry of entries) {
+    evidence.add(entry);
+    const standing = { open: 1, shareAfterNext: 1, overdue: false, excluded };
+    const verdict = judge(rules, evidence, standing);
+    if (verdict.kind !== "roll-back") continue;
+    if (verdict.stratum === undefined) return { strata: excluded, whole: true };
+    excluded.push(verdict.stratum);
+  }
+  return { strata: excluded, whole: false };
 }

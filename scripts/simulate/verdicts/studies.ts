@@ -4,8 +4,22 @@
  */
 import { createEvidence } from "../../../controller/rollout/evidence/evidence.ts";
 import type { EvidenceRules } from "../../../controller/rollout/evidence/rules.ts";
-import { type FleetOptions, healthyFleet, type SimulatedPair, simulateFleet } from "./fleet.ts";
-import { disordered, entriesOf, judgeAll, simulatedRules, worstFirst } from "./ours.ts";
+import {
+  type FleetOptions,
+  healthyFleet,
+  type SimulatedPair,
+  simulateFleet,
+  strata,
+} from "./fleet.ts";
+import { type LiveOptions, liveEntries, liveRules } from "./live.ts";
+import {
+  disordered,
+  entriesOf,
+  judgeAll,
+  judgeStrata,
+  simulatedRules,
+  worstFirst,
+} from "./ours.ts";
 import * as rivals from "./rivals.ts";
 
 export interface Study {
@@ -86,6 +100,37 @@ function powerStudy(points: number, pairs: number, power: number): Study {
   };
 }
 
+const healthyService: LiveOptions["harm"] = { errors: 0, overSlo: 0 };
+const rolledBackInService =
+  (pairs: number, harm: LiveOptions["harm"]) =>
+  (seed: number): number =>
+    judgeAll(liveRules, liveEntries({ pairs, harm }, seed)).verdict === "roll-back" ? 1 : 0;
+
+/** In service: a rollback within `pairs` pairs when a share of calls gets worse. */
+function livePowerStudy(words: string, pairs: number, harm: Partial<LiveOptions["harm"]>): Study {
+  return {
+    name: `power: ${words} in ${pairs} pairs`,
+    group: "power",
+    runs: powerRuns,
+    limit: { kind: "at-least", share: 0.95 },
+    run: rolledBackInService(pairs, { ...healthyService, ...harm }),
+  };
+}
+
+const [badStratum] = strata;
+/** One stratum of four loses ten points, and is taken back while the others go on. */
+const oneBad = { pairs: 160, harm: { share: 1, drop: 0.1, stratum: badStratum } };
+
+/** A healthy stratum is taken back though only another one does harm. */
+const takesHealthyBack: Judge = (pairs) => {
+  const taken = judgeStrata(simulatedRules, entriesOf(pairs));
+  return taken.strata.some((stratum) => stratum !== badStratum) ? 1 : 0;
+};
+const takesOneBack: Judge = (pairs) => {
+  const { strata: taken, whole } = judgeStrata(simulatedRules, entriesOf(pairs));
+  return !whole && taken.length === 1 && taken[0] === badStratum ? 1 : 0;
+};
+
 /** Pairs of the studies of promotion: enough for a healthy release. */
 const promotionPairs = 600;
 
@@ -137,6 +182,14 @@ export const studies: readonly Study[] = [
     { spread: 0.06, tails: "heavy", unequalSoak: true, silence: 0.05, failures: 0.018 },
     judgedOutOfOrder,
   ),
+  nullStudy("healthy strata beside one that does harm", oneBad, takesHealthyBack),
+  {
+    name: "null: live signals at two horizons",
+    group: "null",
+    runs: nullRuns,
+    limit: { kind: "at-most", share: alphaRollout },
+    run: rolledBackInService(80, healthyService),
+  },
   nullStudy("group-sequential", {}, ours("roll-back", groupSequential(healthyFleet.pairs))),
   {
     name: "mean e-value at the stop",
@@ -149,6 +202,15 @@ export const studies: readonly Study[] = [
   powerStudy(2, 50, 0.95),
   powerStudy(3, 30, 0.9),
   powerStudy(5, 30, 0.99),
+  livePowerStudy("errors +5 points", 40, { errors: 0.05 }),
+  livePowerStudy("late answers +10 points", 60, { overSlo: 0.1 }),
+  {
+    name: "power: one stratum that loses 10 pp is taken back alone",
+    group: "power",
+    runs: powerRuns,
+    limit: { kind: "at-least", share: 0.95 },
+    run: on(oneBad, takesOneBack),
+  },
   {
     name: "power: group-sequential, 1 pp in 100 pairs",
     group: "power",

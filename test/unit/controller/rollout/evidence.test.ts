@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { EvidenceEntry } from "../../../../controller/rollout/evidence/entry.ts";
 import { createEvidence } from "../../../../controller/rollout/evidence/evidence.ts";
-import { expansionRate, judge } from "../../../../controller/rollout/evidence/judge.ts";
+import { expansionRate, judge, type StageStanding } from "../../../../controller/rollout/evidence/judge.ts";
 import { drawPairs } from "../../../../controller/rollout/evidence/pairing.ts";
 import {
   devicesToPromote,
@@ -23,8 +23,8 @@ import { seededRandom } from "../../../../shared/prng.ts";
 
 const rules: EvidenceRules = { ...defaultRules, strata: ["eu/camera", "us/camera"] };
 const stratum = "eu/camera";
-const late = { open: 0, shareAfterNext: 1, overdue: true, excluded: [] };
-const early = { open: 0, shareAfterNext: 0.1, overdue: false, excluded: [] };
+const late: StageStanding = { open: 0, shareAfterNext: 1, overdue: true, excluded: [] };
+const early: StageStanding = { open: 0, shareAfterNext: 0.1, overdue: false, excluded: [] };
 const none: ReadonlySet<string> = new Set();
 
 const pair = (at: number, drop: number, change = {}): EvidenceEntry => {
@@ -224,7 +224,12 @@ describe("a verdict", () => {
       }),
       ...many(12, (at) => trial(at, "passed")),
       ...many(12, (at): EvidenceEntry => {
-        return { kind: "soaked", device: `d-${at}`, stratum: rules.strata[at % 2]!, harmed: at % 2 > 0 };
+        return {
+          kind: "soaked",
+          device: `d-${at}`,
+          stratum: rules.strata[at % 2]!,
+          harmed: at % 2 > 0,
+        };
       }),
     ];
     expect(verdictOf(entries, early).kind).toBe("waiting");
@@ -342,9 +347,9 @@ describe("live signals", () => {
     const quiet = [...proven, ...many(320, (at) => pair(at, -0.01, { signal: "errors" }))];
     expect(verdictOf(quiet, late, live).kind).toBe("promote");
     const onlyLive = many(900, (at) => pair(at, 0, { signal: "errors" }));
-    expect(verdictOf([...onlyLive, ...many(320, (at) => soaked(at, false))], late, live)).toMatchObject(
-      { kind: "inconclusive", pairsMore: pairsToPromote(live, live.signals[0]!) },
-    );
+    expect(
+      verdictOf([...onlyLive, ...many(320, (at) => soaked(at, false))], late, live),
+    ).toMatchObject({ kind: "inconclusive", pairsMore: pairsToPromote(live, live.signals[0]!) });
   });
   it("say their power before the start", () => {
     const { why } = powerOf(live, { devices: 1_400, pairsMax: 700 });
@@ -365,7 +370,9 @@ describe("the horizons of a rollout", () => {
   it("end with the time that devices watch, and are none without it", () => {
     expect(horizonsOf(hourMs / 2, stages(4 * hourMs))).toEqual([hourMs / 2]);
     expect(horizonsOf(0, stages(hourMs))).toEqual([]);
-    expect(horizonsOf(72 * hourMs, stages(...many(20, offered).map((_, at) => (at + 1) * 2_000)))).toHaveLength(8);
+    expect(
+      horizonsOf(72 * hourMs, stages(...many(20, offered).map((_, at) => (at + 1) * 2_000))),
+    ).toHaveLength(8);
   });
 });
 

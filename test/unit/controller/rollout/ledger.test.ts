@@ -4,7 +4,11 @@ import { sql } from "kysely";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { EvidenceEntry } from "../../../../controller/rollout/evidence/entry.ts";
-import { decide, ledgerBodySchema, replay } from "../../../../controller/rollout/evidence/ledger.ts";
+import {
+  decide,
+  ledgerBodySchema,
+  replay,
+} from "../../../../controller/rollout/evidence/ledger.ts";
 import { defaultRules, type EvidenceRules } from "../../../../controller/rollout/evidence/rules.ts";
 import {
   addDecision,

@@ -14,7 +14,11 @@ describe("the drop of a pair", () => {
       "over-slo": share(0.2, 0.1),
       agreement: share(1, 0.97),
     };
-    const control = { errors: share(0.02, 0.03), "over-slo": share(0.1, 0.1), agreement: share(1, 1) };
+    const control = {
+      errors: share(0.02, 0.03),
+      "over-slo": share(0.1, 0.1),
+      agreement: share(1, 1),
+    };
     const drops = new Map(liveDrops(canary, control).map(({ signal, drop }) => [signal, drop]));
     expect(drops.get("errors")).toBeCloseTo(0.04, 12);
     expect(drops.get("over-slo")).toBeCloseTo(-0.1, 12);
@@ -31,7 +35,9 @@ describe("the drop of a pair", () => {
   it("is missing where one of four means has too little traffic, and not zero", () => {
     const enough = share(0, 0, inferencesMin);
     const quiet = { before: { mean: 0, n: 200 }, after: { mean: 0, n: inferencesMin - 1 } };
-    expect(liveDrops({ errors: enough }, { errors: enough })).toEqual([{ signal: "errors", drop: 0 }]);
+    expect(liveDrops({ errors: enough }, { errors: enough })).toEqual([
+      { signal: "errors", drop: 0 },
+    ]);
     expect(liveDrops({ errors: quiet }, { errors: enough })).toEqual([]);
     expect(liveDrops({ errors: enough }, { errors: quiet })).toEqual([]);
     expect(liveDrops({ errors: enough }, {})).toEqual([]);
