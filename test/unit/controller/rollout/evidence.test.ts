@@ -2,7 +2,11 @@
 import { describe, expect, it } from "vitest";
 import type { EvidenceEntry } from "../../../../controller/rollout/evidence/entry.ts";
 import { createEvidence } from "../../../../controller/rollout/evidence/evidence.ts";
-import { expansionRate, judge, type StageStanding } from "../../../../controller/rollout/evidence/judge.ts";
+import {
+  expansionRate,
+  judge,
+  type StageStanding,
+} from "../../../../controller/rollout/evidence/judge.ts";
 import { drawPairs } from "../../../../controller/rollout/evidence/pairing.ts";
 import {
   devicesToPromote,
