@@ -3,7 +3,8 @@
  * of errors in each window of serving, per bundle and region.
  *
  * Invariant: while the mean share is at most `shareMax`, given whatever came before, the mean number of
- * windows to a false alarm is at least `windowsToFalseAlarm`, in each stream and for any distribution.
+ * windows to a false alarm is at least `windowsToFalseAlarm`, in each stream and for any distribution;
+ * what is asked beyond that makes alarms rarer still.
  */
 import {
   type LogWealth,
@@ -59,4 +60,26 @@ export function withWindow(before: Detection, share: number): Detection {
 
 export function hasAlarm({ logDetectors }: Detection): boolean {
   return meanLogE(logDetectors) >= Math.log(windowsToFalseAlarm);
+}
+
+/** One window of one device. */
+export interface DeviceWindow {
+  readonly device: string;
+  readonly share: number;
+}
+
+/**
+ * Whether the others say so too: the newest windows, oldest first, without the device that failed most in
+ * them, come half way to an alarm. One broken device is no regression of a release. A region with one
+ * device has nobody else to ask.
+ */
+export function isShared(windows: readonly DeviceWindow[], shareBefore: number): boolean {
+  const failed = new Map<string, number>();
+  for (const { device, share } of windows) failed.set(device, (failed.get(device) ?? 0) + share);
+  if (failed.size <= 1) return true;
+  const [worst] = [...failed].reduce((a, b) => (b[1] > a[1] ? b : a));
+  const others = windows
+    .filter(({ device }) => device !== worst)
+    .reduce((found, { share }) => withWindow(found, share), newDetection(shareBefore));
+  return meanLogE(others.logDetectors) >= Math.log(windowsToFalseAlarm) / 2;
 }

@@ -3,7 +3,8 @@
  * takes nothing back, since nobody compared these devices with others.
  *
  * Invariants: one stream per rollout, bundle and region, moved in the transaction that stores the window;
- * one alarm per stream.
+ * one alarm per stream; a device moves it once in the length of a window, however many it sends at a time;
+ * no device raises an alarm that the others contradict.
  */
 import { sql } from "kysely";
 import { z } from "zod";
@@ -13,7 +14,9 @@ import { recordEvent } from "../storage/events/repository.ts";
 import type { DetectorTable, TelemetryWindowTable } from "../storage/schema.ts";
 import {
   type Detection,
+  type DeviceWindow,
   hasAlarm,
+  isShared,
   newDetection,
   windowsToFalseAlarm,
   withWindow,
@@ -29,10 +32,11 @@ interface Stream {
   readonly region: string;
 }
 
-export async function watchWindow(trx: Database, window: Window): Promise<void> {
+/** Call after the window was stored; `windowMs` is how often devices send one. */
+export async function watchWindow(trx: Database, window: Window, windowMs: number): Promise<void> {
   const failed = window.errors + window.timeouts;
   const calls = failed + window.ok;
-  if (calls === 0) return;
+  if (calls === 0 || (await hasSpoken(trx, window, windowMs))) return;
   const rollout = await completedRollout(trx, window);
   if (rollout === undefined) return;
   const { bundleSha256, region } = window;
@@ -45,7 +49,9 @@ export async function watchWindow(trx: Database, window: Window): Promise<void> 
     known === undefined ? newDetection(shareBefore) : detectionOf(known),
     failed / calls,
   );
-  const alarm = hasAlarm(moved)
+  const isAlarm =
+    hasAlarm(moved) && isShared(await newestWindows(trx, window, windowMs), shareBefore);
+  const alarm = isAlarm
     ? await raise(trx, window, { rollout, shareBefore, detection: moved })
     : { alarmedAtMs: null, message: null };
   const { logDetectors, ...values } = moved;
@@ -57,6 +63,57 @@ export async function watchWindow(trx: Database, window: Window): Promise<void> 
       conflict.columns(["rollout", "bundleSha256", "region"]).doUpdateSet(row),
     )
     .execute();
+}
+
+const roundOf = (receivedAtMs: number, windowMs: number) => Math.floor(receivedAtMs / windowMs);
+
+/** The device sent another window of the bundle in this length of time. */
+async function hasSpoken(
+  trx: Database,
+  { device, model, bundleSha256, receivedAtMs }: Window,
+  windowMs: number,
+): Promise<boolean> {
+  const rows = await trx
+    .selectFrom("telemetryWindows")
+    .select("id")
+    .where("device", "=", device)
+    .where("model", "=", model)
+    .where("bundleSha256", "=", bundleSha256)
+    .where("receivedAtMs", ">=", roundOf(receivedAtMs, windowMs) * windowMs)
+    .where(sql<boolean>`ok + errors + timeouts > 0`)
+    .limit(2)
+    .execute();
+  return rows.length > 1;
+}
+
+/** Windows of one stream that are asked whether an alarm is one device's. */
+const windowsAsked = 300;
+
+/** The newest windows of a region, oldest first, one of each device in the length of a window. */
+async function newestWindows(
+  trx: Database,
+  { model, bundleSha256, region }: Window,
+  windowMs: number,
+): Promise<DeviceWindow[]> {
+  const rows = await trx
+    .selectFrom("telemetryWindows")
+    .select(["device", "receivedAtMs"])
+    .select(sql<number>`1.0 * (errors + timeouts) / (ok + errors + timeouts)`.as("share"))
+    .where("model", "=", model)
+    .where("bundleSha256", "=", bundleSha256)
+    .where("region", "=", region)
+    .where(sql<boolean>`ok + errors + timeouts > 0`)
+    .orderBy("receivedAtMs", "desc")
+    .orderBy("id", "desc")
+    .limit(windowsAsked)
+    .execute();
+  const said = new Set<string>();
+  return rows.toReversed().filter(({ device, receivedAtMs }) => {
+    const key = `${device}/${roundOf(receivedAtMs, windowMs)}`;
+    if (said.has(key)) return false;
+    said.add(key);
+    return true;
+  });
 }
 
 function detectorOf(trx: Database, { rollout, bundleSha256, region }: Stream) {

@@ -40,6 +40,6 @@ export const onTelemetryWindow: OutboxHandler<"telemetry-window"> = async (
     receivedAtMs: ctx.clock.wallMs(),
   };
   await trx.insertInto("telemetryWindows").values(stored).execute();
-  await watchWindow(trx, stored);
+  await watchWindow(trx, stored, ctx.config.telemetryWindowMs);
   return undefined;
 };

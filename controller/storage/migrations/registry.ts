@@ -8,6 +8,7 @@ import { migration0005 } from "./0005-soak.ts";
 import { migration0006 } from "./0006-arms.ts";
 import { migration0007 } from "./0007-detectors.ts";
 import { migration0008 } from "./0008-shard-uses.ts";
+import { migration0009 } from "./0009-device-windows.ts";
 import { migration0011 } from "./0011-retention.ts";
 
 export const migrations: readonly Migration[] = [
@@ -19,5 +20,6 @@ export const migrations: readonly Migration[] = [
   migration0006,
   migration0007,
   migration0008,
+  migration0009,
   migration0011,
 ];

@@ -2,7 +2,9 @@
 import { describe, expect, it } from "vitest";
 import {
   type Detection,
+  type DeviceWindow,
   hasAlarm,
+  isShared,
   newDetection,
   shareMaxOf,
   windowsToFalseAlarm,
@@ -86,5 +88,43 @@ describe("a released bundle", () => {
   });
   it("that fails in every fifth call is found within 15", () => {
     expect(windowsToAlarm(seededRandom(1), 0.2, newDetection(0.02), 100)).toBeLessThan(15);
+  });
+});
+
+describe("an alarm of many devices", () => {
+  const shareBefore = 0.02;
+  /** Windows to the alarm, each round one of every device at its own rate; `most + 1` without one. */
+  function rounds(seed: number, rates: readonly number[], most: number): number {
+    const random = seededRandom(seed);
+    let detection = newDetection(shareBefore);
+    const newest: DeviceWindow[] = [];
+    for (let round = 1; round <= most; round++) {
+      for (const [at, rate] of rates.entries()) {
+        const window = { device: `d-${at}`, share: share(random, rate, 100) };
+        newest.push(window);
+        detection = withWindow(detection, window.share);
+        if (hasAlarm(detection) && isShared(newest.slice(-300), shareBefore)) return round;
+      }
+    }
+    return most + 1;
+  }
+  const healthy = (devices: number) => new Array<number>(devices).fill(shareBefore);
+  it.each([2, 3, 10])("is never raised by one broken device of %i", (devices) => {
+    for (let seed = 0; seed < 3; seed++) {
+      expect(rounds(seed, [1, ...healthy(devices - 1)], 60)).toBe(61);
+    }
+  });
+  it.each([2, 3, 10])("is raised when all %i fail in 10 % of their calls", (devices) => {
+    for (let seed = 0; seed < 3; seed++) {
+      const found = rounds(
+        seed,
+        healthy(devices).map(() => 0.1),
+        200,
+      );
+      expect(found * devices).toBeLessThan(160);
+    }
+  });
+  it("is raised by a region's only device, which nobody contradicts", () => {
+    expect(rounds(1, [0.2], 100)).toBeLessThan(20);
   });
 });
