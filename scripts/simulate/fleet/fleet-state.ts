@@ -2,9 +2,9 @@
  * Many devices out of one: the start state's device is copied under other names, on its own disk and
  * database and in the controller's, so that a seed begins with a whole fleet on the first version.
  */
-import Database from "better-sqlite3";
 import type { ControllerContext } from "../../../controller/context.ts";
 import { signDocument } from "../../../shared/artifact/signature.ts";
+import { openImage } from "../world/databases.ts";
 import { copyStorage, createMachine, type Storage } from "../world/machine.ts";
 import { deviceDir, startController } from "../world/programs.ts";
 import { deviceName, newWorld, type StartState } from "../world/start-state.ts";
@@ -43,7 +43,7 @@ export async function makeFleetState(start: StartState, count: number): Promise<
 
 function renamed(storage: Storage, id: string): Storage {
   const { disk, images } = copyStorage(storage);
-  const database = new Database(Buffer.from(images.get(agentPath) ?? []));
+  const database = openImage(images.get(agentPath));
   for (const [table, columns] of Object.entries(named)) {
     for (const column of columns) {
       database
@@ -51,7 +51,7 @@ function renamed(storage: Storage, id: string): Storage {
         .run(deviceName, id);
     }
   }
-  images.set(agentPath, new Uint8Array(database.serialize()));
+  images.set(agentPath, database.serialize());
   database.close();
   return { disk, images };
 }

@@ -3,11 +3,11 @@
  *
  * Invariant: only what the cut left on the disk, and what was committed, is there at the next boot.
  */
-import Database from "better-sqlite3";
+import type Database from "better-sqlite3";
 import type { Log } from "../../../shared/ports/log.ts";
 import type { Random as RandomPort } from "../../../shared/ports/random.ts";
 import { seededRandom } from "../../../shared/prng.ts";
-import { type Databases, type Images, simDatabases } from "./databases.ts";
+import { type Databases, type Images, openImage, simDatabases } from "./databases.ts";
 import { afterCut, type Disk, emptyDisk } from "./disk.ts";
 import { type CutMode, createPower, type Effect, type Fate, type Power } from "./effects.ts";
 import { simFiles } from "./files.ts";
@@ -92,7 +92,7 @@ export function createMachine(
     readDatabase(path, look) {
       const live = current?.power.isOn() ? current.databases.live(path) : undefined;
       if (live !== undefined) return look(live);
-      const stored = new Database(Buffer.from(storage.images.get(path) ?? []));
+      const stored = openImage(storage.images.get(path));
       try {
         return look(stored);
       } finally {
