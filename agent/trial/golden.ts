@@ -23,16 +23,16 @@ export async function judgeGolden(
   { candidate, running }: Compared,
 ): Promise<GateResult[]> {
   const { manifest, proof } = golden;
-  const { alphaDevice, parityFlipFractionMax } = manifest.gates;
+  const { alphaDevice, parityFlipFractionMax, parityOnlyAlpha } = manifest.gates;
   const judged = judgeProof(proof, await candidate.evaluate());
   const n = judged.losses.length;
   const parity = parityGate({
     flips: parityFlips(proof, judged),
     n,
     flipFractionMax: parityFlipFractionMax,
-    alpha: alphaOf("parity", alphaDevice),
+    alpha: parityOnlyAlpha ?? alphaOf("parity", alphaDevice),
   });
-  if (parity.verdict === "fail") return [parity];
+  if (parity.verdict === "fail" || parityOnlyAlpha !== null) return [parity];
   const floor = floorGate(golden, judged);
   if (floor.verdict === "fail" || running === undefined) return [parity, floor];
   const old = judgeProof(proof, await running.evaluate());

@@ -32,7 +32,7 @@ interface Trial extends TrialOrder {
   readonly bundle: Bundle;
   readonly proof: Proof | undefined;
   readonly gates: GateResult[];
-  /** False once the running model crashed: it can tell nothing. */
+  /** False for what returns, and once the running model crashed: it can tell nothing. */
   compares: boolean;
 }
 
@@ -40,11 +40,12 @@ export async function runTrial(context: AgentContext, order: TrialOrder): Promis
   const { manifest, slot } = order;
   const bundle = await readSlotBundle(context, manifest.model, slot, manifest.bundle.sha256);
   const proof = await readProof(context, manifest);
-  const trial: Trial = { ...order, bundle, proof, gates: [], compares: true };
-  const { onInconclusive } = manifest.gates;
+  const { onInconclusive, parityOnlyAlpha } = manifest.gates;
+  const compares = parityOnlyAlpha === null;
+  const trial: Trial = { ...order, bundle, proof, gates: [], compares };
   try {
     await withModels(context, trial, "apart", (models) => judgeOnce(context, trial, models));
-    if (proof !== undefined && verdictOf(trial.gates, onInconclusive).failed === undefined) {
+    if (compares && proof && verdictOf(trial.gates, onInconclusive).failed === undefined) {
       await judgeTimes(context, trial);
     }
   } catch (error) {
@@ -66,7 +67,7 @@ async function judgeOnce(context: AgentContext, trial: Trial, models: Compared):
   if (proof !== undefined) {
     found.push(...(await judgeGolden(context, { manifest, bundle, proof }, models)));
   }
-  if (found.every(({ verdict }) => verdict !== "fail")) {
+  if (manifest.gates.parityOnlyAlpha === null && found.every(({ verdict }) => verdict !== "fail")) {
     found.push(await judgeMemory(manifest, models));
   }
   trial.gates.splice(0, Number.POSITIVE_INFINITY, ...found);

@@ -11,7 +11,7 @@ import type { RolloutTable } from "../storage/schema.ts";
 import type { Selectable } from "./selection.ts";
 
 export interface Candidate extends Selectable {
-  readonly classRule: DeviceClass;
+  readonly classRule: Pick<DeviceClass, "name" | "budget">;
   readonly version: string;
   readonly bundleSha256: string;
   readonly recipe: string;
@@ -79,7 +79,8 @@ async function returning(
   devices: readonly string[] | undefined,
 ): Promise<Candidate[]> {
   const commits = await commitsOf(trx, rollout.model, devices);
-  return (await activeDevices(ctx, trx, devices)).flatMap((device) => {
+  const active = await activeDevices(ctx, trx, devices, anyClass);
+  return active.flatMap((device) => {
     // What the campaign itself committed is its result, not what the device ran.
     const own = commits.get(device.id)?.filter((commit) => commit.rollout !== rollout.id) ?? [];
     const newest = own.at(-1);
@@ -136,11 +137,16 @@ async function commitsOf(
   return commits;
 }
 
+/** The class that a device has for going back, when the classes of today have none for it. */
+const anyClass: Candidate["classRule"] = { name: "none", budget: { metricFloor: 0 } };
+
+/** Active devices of a class; of none as well when it is said what they are then taken for. */
 async function activeDevices(
   ctx: ControllerContext,
   trx: Database,
   devices: readonly string[] | undefined,
-): Promise<(Selectable & { agentVersion: string; classRule: DeviceClass })[]> {
+  otherwise?: Candidate["classRule"],
+): Promise<(Selectable & Pick<Candidate, "classRule"> & { agentVersion: string })[]> {
   const rows = await trx
     .selectFrom("devices")
     .select(["id", "region", "deviceClass", "online", "labelsJson", "profileJson", "agentVersion"])
@@ -149,8 +155,8 @@ async function activeDevices(
     .execute();
   const rules = new Map(ctx.fleet.classes.map((rule) => [rule.name, rule]));
   return rows.flatMap(({ deviceClass, online, ...row }) => {
-    const classRule = deviceClass === null ? undefined : rules.get(deviceClass);
-    if (deviceClass === null || classRule === undefined) return [];
-    return { ...row, deviceClass, online: online === 1, classRule };
+    const classRule = rules.get(deviceClass ?? "") ?? otherwise;
+    if (classRule === undefined) return [];
+    return { ...row, deviceClass: classRule.name, online: online === 1, classRule };
   });
 }

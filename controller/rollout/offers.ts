@@ -4,7 +4,7 @@
  *
  * Invariants: a device is offered something only while it is connected, so nobody who is away holds a
  * place or is blamed; a bundle that devices of this rollout rolled back and none committed is offered to
- * nobody else; of several rollouts of a model the newest that offered something has the device.
+ * nobody else, unless it goes back to where it ran; of several rollouts of a model the newest that offered something has the device.
  */
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import type { ControllerContext } from "../context.ts";
@@ -66,7 +66,9 @@ async function offerTo(
   const ids = members.map(({ device }) => device);
   const found = new Map((await candidatesOf(ctx, trx, rollout, ids)).map((one) => [one.id, one]));
   const taken = await takenByNewer(trx, rollout, ids);
-  const unproven = await unprovenBundles(trx, rollout.id);
+  // What one device could not load may well run where it ran before.
+  const unproven =
+    rollout.kind === "rollback" ? new Set<string>() : await unprovenBundles(trx, rollout.id);
   const counters = await highestCounters(trx, rollout.model, ids);
   const runs = await committedNow(trx, rollout.model, ids);
   const offered: string[] = [];

@@ -4,6 +4,7 @@ import { type Manifest, signManifest } from "../../shared/artifact/manifest.ts";
 import type { Signed } from "../../shared/artifact/signature.ts";
 import { assert } from "../../shared/assert.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { alphaOf } from "../../shared/evaluation/error-budget.ts";
 import { isFirstFormat } from "../../shared/evaluation/golden-shard.ts";
 import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import type { ControllerContext } from "../context.ts";
@@ -28,7 +29,7 @@ export const parityFlipFractionMax = 0.005;
 
 export interface ReleaseTarget {
   readonly device: string;
-  readonly deviceClass: DeviceClass;
+  readonly deviceClass: Pick<DeviceClass, "name" | "budget">;
   readonly purpose: Manifest["purpose"];
   readonly releaseCounter: number;
   readonly bundleSha256: string;
@@ -81,7 +82,7 @@ export async function signRelease(
       bundle: { sha256: target.bundleSha256, bytes: bytes.byteLength },
       filesBytes: bundle.files.reduce((sum, file) => sum + file.bytes, 0),
       releaseCounter: target.releaseCounter,
-      runtime: runtimeRange(bundle.provenance.runtime),
+      runtime: target.returns === true ? anyRuntime : runtimeRange(bundle.provenance.runtime),
       opset: variant.opset,
       executionProvider: { name: "cpu", options: {} },
       deviceClass: target.deviceClass.name,
@@ -106,7 +107,11 @@ function soakFor(target: ReleaseTarget, soakMs: number): Manifest["soak"] {
   return isWatched ? soakOf(soakMs, target.deviceClass.budget, target.horizonsMs ?? []) : null;
 }
 
-/** What a device ran before comes back when it loads and answers: no comparison may keep it away. */
+/**
+ * What a device ran before comes back when it loads and computes what it should: no comparison, and no
+ * floor or limit that the class got since, may keep it away. Agents before 0.2.0 do not know of parity
+ * alone; for them the other gates are out of reach.
+ */
 function gatesOf(
   { deviceClass: { budget }, returns }: ReleaseTarget,
   alphaDevice: number,
@@ -123,9 +128,10 @@ function gatesOf(
     parityFlipFractionMax,
     onInconclusive: "commit" as const,
     vocabulary: gateVocabulary,
+    parityOnlyAlpha: null,
     alphaDevice: alphaNever,
   };
-  if (returns === true) return unlimited;
+  if (returns === true) return { ...unlimited, parityOnlyAlpha: alphaOf("parity", alphaDevice) };
   return {
     ...unlimited,
     metricFloor: budget.metricFloor,
@@ -139,6 +145,12 @@ function gatesOf(
     alphaDevice,
   };
 }
+
+/** The runtime may be another since; parity tells whether that matters. */
+const anyRuntime: Manifest["runtime"] = {
+  onnxruntimeMin: "0.0.0",
+  onnxruntimeMaxExclusive: "9999.0.0",
+};
 
 /** Variants are proved with one runtime; a new minor version has to be proved again. */
 function runtimeRange(runtime: string): Manifest["runtime"] {

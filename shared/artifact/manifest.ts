@@ -45,6 +45,11 @@ export const gatesSchema = z.object({
   ramPeakBytesMax: z.int().positive().nullable(),
   /** Highest share of samples whose answer may differ from the controller's for the same file. */
   parityFlipFractionMax: z.number().min(0).max(1),
+  /**
+   * Level of parity where it is the only gate, for what ran here before and comes back: it has to load and
+   * to compute what the controller computed. Null: all gates apply, as they do on agents before 0.2.0.
+   */
+  parityOnlyAlpha: z.number().positive().max(0.1).nullable().default(null),
   /** Probability that a healthy release rolls back on this device; split over the gates. */
   alphaDevice: z.number().positive().max(0.1),
 });

@@ -206,6 +206,18 @@ describe("an agent", () => {
     expect(await infer()).toMatchObject({ status: 200, body: { bundleSha256: two } });
   });
 
+  it("takes back what it ran before whatever the limits say, when it computes what it should", async () => {
+    const limits = { metricFloor: 1, ramPeakBytesMax: 1_000_000, parityOnlyAlpha: 1e-4 };
+    const outcome = await attemptOn("return", one, await strict(limits));
+    expect(outcome).toMatchObject({ outcome: "committed", servingSha256: one });
+    const gates = (await gatesOf("return")) as { gate: string; verdict: string }[];
+    expect(gates.map(({ gate, verdict }) => [gate, verdict])).toEqual([
+      ["load", "pass"],
+      ["parity", "pass"],
+    ]);
+    expect(await attemptOn("forth", two)).toMatchObject({ outcome: "committed" });
+  });
+
   it("observes a control, the committed model against itself, and moves nothing", async () => {
     const slots = () =>
       (["a", "b"] as const).map((slot) => {

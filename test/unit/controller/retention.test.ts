@@ -260,7 +260,12 @@ describe("housekeeping", () => {
     expect(await count("telemetryWindows")).toBe(0);
     await stop();
     await addWindows(10, -40 * dayMs);
+    const errors: string[] = [];
+    world.ctx.log.error = (message) => errors.push(message);
+    // The controller closes its database next.
+    Object.assign(world.ctx, { db: undefined });
     await clock.pass(3 * hourMs);
+    expect(errors).toEqual([]);
     expect(await count("telemetryWindows")).toBe(10);
   });
 });

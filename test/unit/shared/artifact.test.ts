@@ -56,6 +56,7 @@ const manifest: Manifest = {
     latencyRatioMax: 1.1,
     latencyMsMax: null,
     ramPeakBytesMax: null,
+    parityOnlyAlpha: null,
     parityFlipFractionMax: 0.005,
     alphaDevice: 0.001,
   },
