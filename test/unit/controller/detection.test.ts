@@ -69,6 +69,16 @@ describe("a released bundle", () => {
     expect(shareMaxOf(0.7)).toBeLessThan(1);
     expect(windowsToFalseAlarm).toBe(500_000);
   });
+  it("raises an alarm when its evidence comes to one in half a million windows, not before", () => {
+    const at = (logDetector: number) =>
+      hasAlarm({ ...newDetection(0.02), logDetectors: [logDetector, logDetector] });
+    expect(at(Math.log(windowsToFalseAlarm) - 1e-9)).toBe(false);
+    expect(at(Math.log(windowsToFalseAlarm) + 1e-9)).toBe(true);
+  });
+  it("counts its windows and the share that failed in them", () => {
+    const seen = [0.25, 0.5].reduce(withWindow, newDetection(0.02));
+    expect(seen).toMatchObject({ windows: 2, shareSum: 0.75, shareMax: shareMaxOf(0.02) });
+  });
   it("that fails as seldom as before raises no alarm", () => {
     const random = seededRandom(3);
     expect(windowsToAlarm(random, 0.02, newDetection(0.02), 20_000)).toBe(20_001);

@@ -1,0 +1,40 @@
+/** Statements that are prepared once: as many as are used, never more than fit. */
+import { expect, it } from "vitest";
+import { cachedStatements } from "../../../shared/adapters/statement-cache.ts";
+import type { SqliteStatement } from "../../../shared/ports/sqlite.ts";
+
+function counted() {
+  const prepared: string[] = [];
+  const prepare = cachedStatements((sql) => {
+    prepared.push(sql);
+    return { sql } as unknown as SqliteStatement;
+  });
+  return { prepared, prepare };
+}
+
+it("prepares a text once and tells texts apart", () => {
+  const { prepared, prepare } = counted();
+  expect(prepare("select 1")).toBe(prepare("select 1"));
+  expect(prepare("select 2")).not.toBe(prepare("select 1"));
+  expect(prepared).toEqual(["select 1", "select 2"]);
+});
+
+it("keeps no text that is long", () => {
+  const { prepared, prepare } = counted();
+  const long = `select ${"1,".repeat(1_000)}1`;
+  prepare(long);
+  prepare(long);
+  expect(prepared).toHaveLength(2);
+});
+
+it("lets go of what was used longest ago", () => {
+  const { prepared, prepare } = counted();
+  for (let at = 0; at < 256; at++) prepare(`select ${at}`);
+  prepare("select 0");
+  prepare("select 256");
+  expect(prepared).toHaveLength(257);
+  prepare("select 0");
+  expect(prepared).toHaveLength(257);
+  prepare("select 1");
+  expect(prepared).toHaveLength(258);
+});
