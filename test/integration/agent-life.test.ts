@@ -207,7 +207,7 @@ describe("an agent", () => {
   });
 
   it("takes back what it ran before whatever the limits say, when it computes what it should", async () => {
-    const limits = { metricFloor: 1, ramPeakBytesMax: 1_000_000, parityOnlyAlpha: 1e-4 };
+    const limits = { metricFloor: 1, classFloor: 1, parityOnlyAlpha: 1e-4 };
     const outcome = await attemptOn("return", one, await strict(limits));
     expect(outcome).toMatchObject({ outcome: "committed", servingSha256: one });
     const gates = (await gatesOf("return")) as { gate: string; verdict: string }[];

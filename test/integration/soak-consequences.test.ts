@@ -67,6 +67,42 @@ it("alarms of a rollout that somebody paused change nothing", async () => {
   expect(await show()).toMatchObject({ status: "paused", reason: expect.stringMatching(/lunch/) });
 });
 
+it("certificates are no alarms, and one that comes when alarms are many pauses nothing again", async () => {
+  for (const device of cameras.slice(2)) await report(device, "certified");
+  await report("cam-1", "paused");
+  expect((await show()).status).toBe("running");
+  await report("cam-2", "paused");
+  expect((await show()).status).toBe("paused");
+  await steerRollout(world.ctx, rollout, "resume", "looked at");
+  await report("cam-2", "certified");
+  expect((await show()).status).toBe("running");
+});
+
+it("only devices that committed say how many alarms are many", async () => {
+  const {
+    id: _id,
+    device: _device,
+    ...attempt
+  } = await world.db
+    .selectFrom("attempts")
+    .selectAll()
+    .where("device", "=", "cam-1")
+    .executeTakeFirstOrThrow();
+  const open = Array.from({ length: 500 }, (_, at) => ({
+    ...attempt,
+    id: `open-${at}`,
+    device: `open-${at}`,
+    outcome: null,
+  }));
+  for (let at = 0; at < open.length; at += 100)
+    await world.db
+      .insertInto("attempts")
+      .values(open.slice(at, at + 100))
+      .execute();
+  for (const device of ["cam-1", "cam-2"]) await report(device, "paused");
+  expect((await show()).status).toBe("paused");
+});
+
 it("what is certified or over pauses nothing", async () => {
   for (const device of cameras) await report(device, "certified");
   for (const device of cameras.slice(0, 3)) await report(device, "ended");
