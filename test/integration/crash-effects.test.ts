@@ -4,14 +4,22 @@
  */
 import { beforeAll, expect, it } from "vitest";
 import type { CrashCase } from "../../scripts/bench/crash/effects/cases.ts";
+import {
+  doubleCases,
+  enrolmentCases,
+  serverCases,
+} from "../../scripts/bench/crash/effects/further-cases.ts";
 import { faultCatches } from "../../scripts/bench/crash/effects/part.ts";
 import { plantedFaults } from "../../scripts/bench/crash/effects/planted-faults.ts";
 import { enumerateCases, replayCase } from "../../scripts/bench/crash/effects/run-cases.ts";
 import { makeCrashState } from "../../scripts/bench/crash/effects/start-state.ts";
 import type { StartState } from "../../scripts/simulate/world/start-state.ts";
 
-/** A prime, so that the sample meets every kind of disturbance at other effects. */
+/** Primes, so that a sample meets every kind of disturbance at other effects. */
 const sampleStep = 47;
+const enrolmentStep = 131;
+const serverStep = 59;
+const doubles = 8;
 
 let start: StartState;
 let cases: CrashCase[];
@@ -21,12 +29,32 @@ beforeAll(async () => {
   cases = await enumerateCases(start);
 });
 
-it("a device survives a sample of all disturbances of an update", async () => {
-  expect(cases.length).toBeGreaterThan(1_000);
-  for (const one of cases.filter((_, index) => index % sampleStep === 0)) {
+async function expectSurvival(sample: readonly CrashCase[]): Promise<void> {
+  for (const one of sample) {
     const { ending } = await replayCase(start, one);
     expect(ending.broken, `${one.kind} at ${one.at}`).toEqual([]);
   }
+}
+
+it("a device survives a sample of all disturbances of an update", async () => {
+  expect(cases.length).toBeGreaterThan(1_000);
+  await expectSurvival(cases.filter((_, index) => index % sampleStep === 0));
+});
+
+it("a device survives a sample of all cuts of its first enrolment", async () => {
+  const enrolments = await enrolmentCases(start);
+  expect(enrolments.length).toBeGreaterThan(1_000);
+  await expectSurvival(enrolments.filter((_, index) => index % enrolmentStep === 0));
+});
+
+it("a device has a model and one outcome after a sample of cuts of the controller", async () => {
+  const cuts = await serverCases(start);
+  expect(cuts.length).toBeGreaterThan(400);
+  await expectSurvival(cuts.filter((_, index) => index % serverStep === 0));
+});
+
+it("a device survives power that is lost again while it recovers", async () => {
+  await expectSurvival(await doubleCases(start, doubles));
 });
 
 it.each(plantedFaults)("the harness sees $name by $caughtBy", async (fault) => {

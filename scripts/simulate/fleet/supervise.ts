@@ -31,14 +31,16 @@ export function superviseDevice(
     name: string;
     storage: Storage;
     random?: Random;
-    /** For the first boot only. */
-    first?: Pick<AgentBoot, "plan" | "cutMode">;
-    /** Sees every effect of every boot after it. */
+    /** By boot, the first being 0; what is not said goes well. */
+    plans?: readonly Pick<AgentBoot, "plan" | "cutMode">[];
+    /** For each boot: what starts a program gives it the same arguments again. */
+    claimToken?: string;
+    /** Sees every effect of every boot that has no plan of its own. */
     plan?: (machine: Machine) => MachinePlan;
     change?: AgentBoot["change"];
   },
 ): SimDevice {
-  const { name, storage, random, first, change } = options;
+  const { name, storage, random, plans = [], claimToken, change } = options;
   const atBoots: Observation[] = [];
   let boots = 0;
   const machine: Machine = createMachine(world, {
@@ -62,10 +64,12 @@ export function superviseDevice(
   };
 
   function boot(): AgentRun {
+    const own = plans[boots];
     const isFirst = boots++ === 0;
     const next: AgentRun = startAgent(world, machine, {
       ...(plan && { plan }),
-      ...(isFirst && first),
+      ...own,
+      ...(claimToken !== undefined && { claimToken }),
       ...(change && { change }),
       onUp() {
         if (!isFirst) atBoots.push(observe(machine, next));

@@ -1,7 +1,7 @@
 /**
- * The SQLite port over real databases in memory. A transaction, or a statement that writes outside of
- * one, is one effect: a cut inside it is a cut before it, because SQLite rolls back what was not
- * committed. The lock of a data folder is not simulated.
+ * The SQLite port over real databases in memory. A transaction, the commit of one that a program opened
+ * by itself, or a statement that writes outside of one, is one effect: a cut inside it is a cut before
+ * it, because SQLite rolls back what was not committed. The lock of a data folder is not simulated.
  */
 import Database from "better-sqlite3";
 import { cachedStatements } from "../../../shared/adapters/statement-cache.ts";
@@ -13,8 +13,10 @@ export type Images = Map<string, Uint8Array>;
 
 export interface Databases {
   readonly open: OpenSqlite;
-  /** What is committed now, as a restart finds it. */
+  /** What is committed now; no transaction may be open. */
   images(): Images;
+  /** What is committed, as a restart finds it: the program has ended and its open transactions with it. */
+  imagesAfterCut(): Images;
   /** The connection that the program uses now, to read what it committed without a copy. */
   live(path: string): Database.Database | undefined;
   /** Frees the memory of what is open; nothing may use it afterwards. */
@@ -48,10 +50,10 @@ export function simDatabases(stored: Images, power: Power): Databases {
         open.delete(path);
       });
     },
-    images() {
-      const now: Images = new Map(stored);
-      for (const [path, database] of open) now.set(path, database.serialize());
-      return now;
+    images: () => imagesOf(stored, open),
+    imagesAfterCut() {
+      for (const database of open.values()) if (database.inTransaction) database.exec("rollback");
+      return imagesOf(stored, open);
     },
     live: (path) => open.get(path),
     dispose() {
@@ -75,6 +77,25 @@ function lock(power: Power): Sqlite {
   };
 }
 
+function imagesOf(stored: Images, open: ReadonlyMap<string, Database.Database>): Images {
+  const now: Images = new Map(stored);
+  for (const [path, database] of open) now.set(path, database.serialize());
+  return now;
+}
+
+const nothing = { changes: 0, lastInsertRowid: 0 };
+
+/** How kysely, which opens its transactions by itself, ends them. */
+function ending(statement: Database.Statement, name: string, power: Power): SqliteStatement {
+  // The transactions of a program that lost its power are over.
+  const perform = () => (power.isOn() ? statement.run() : nothing);
+  return {
+    ...(statement as unknown as SqliteStatement),
+    reader: false,
+    run: () => (name === "commit" ? power.actNow({ kind: "database", name, perform }) : perform()),
+  };
+}
+
 function wrap(database: Database.Database, power: Power, onClose: () => void): Sqlite {
   const alone = <T>(name: string, perform: () => T): T =>
     database.inTransaction
@@ -83,6 +104,7 @@ function wrap(database: Database.Database, power: Power, onClose: () => void): S
   return {
     prepare: cachedStatements((sql): SqliteStatement => {
       const statement = database.prepare(sql);
+      if (sql === "commit" || sql === "rollback") return ending(statement, sql, power);
       if (statement.readonly) return statement as unknown as SqliteStatement;
       const name = sql.replaceAll(/\s+/g, " ").trim();
       return {

@@ -110,7 +110,7 @@ export function createMachine(
       const power = createPower({
         plan: (effect) => plan(effect, clock),
         onCut: () => {
-          storage = { disk: afterCut(disk, cutMode), images: databases.images() };
+          storage = { disk: afterCut(disk, cutMode), images: databases.imagesAfterCut() };
           world.network.stationLost(power, cutMode !== "kept");
           options.onOff?.();
         },

@@ -20,8 +20,9 @@ export async function startController(
   world: World,
   machine: Machine,
   change: Partial<ControllerConfig> = {},
+  boot: Pick<AgentBoot, "plan" | "cutMode"> = {},
 ): Promise<ControllerContext> {
-  const ports = portsOf(world, machine, machine.begin());
+  const ports = portsOf(world, machine, machine.begin(boot));
   const { ctx } = await runController(
     { ...ports, startHttp: async () => ({ url: "none", stop: async () => {} }) },
     controllerConfigSchema.parse({

@@ -17,13 +17,13 @@ export interface CrashCase {
   readonly script: Script;
 }
 
-const modes: readonly CutMode[] = ["dropped", "names-kept", "torn", "kept"];
+export const modes: readonly CutMode[] = ["dropped", "names-kept", "torn", "kept"];
 const yearsMs = 10 * 365 * 86_400_000;
 /** Whatever else happens, the update of a good version that is only cut off must come to its end. */
-const mustCommit = ["committed"];
+export const mustCommit = ["committed"];
 
 /** What to do at one effect; all others are done. */
-const at =
+export const at =
   (number: number, fate: (effect: Effect) => Fate): MachinePlan =>
   (effect) =>
     effect.number === number ? fate(effect) : "done";
@@ -34,7 +34,7 @@ interface Kind {
   readonly script: (effect: Effect) => Omit<Script, "version">;
 }
 
-const writes = ({ reads }: Effect) => !reads;
+export const writes = ({ reads }: Effect) => !reads;
 const isFolderRemoval = ({ name }: Effect) => name.startsWith("remove ");
 const fails = (error: (effect: Effect) => Error) => (effect: Effect) => ({ fails: error(effect) });
 const ioError = fails(({ kind, name }) =>
@@ -118,15 +118,21 @@ const kinds: readonly Kind[] = [
   },
 ];
 
-/** All cases of an update whose effects were recorded. */
-export function casesOf(effects: readonly Effect[]): CrashCase[] {
-  const disturbed = kinds.flatMap(({ name, covers, script }) =>
+export const named = ({ number, kind, name }: Effect) => `${number} ${kind} ${name}`;
+
+/** Each recorded effect of a device disturbed once in each way that fits it. */
+export function disturbed(effects: readonly Effect[], version: string): CrashCase[] {
+  return kinds.flatMap(({ name, covers, script }) =>
     effects.filter(covers).map((effect) => ({
       kind: name,
-      at: `${effect.number} ${effect.kind} ${effect.name}`,
-      script: { version: goodVersion, ...script(effect) },
+      at: named(effect),
+      script: { version, ...script(effect) },
     })),
   );
+}
+
+/** All cases of an update whose effects were recorded. */
+export function casesOf(effects: readonly Effect[]): CrashCase[] {
   const bad = badVersions.map((version) => ({
     kind: "bad model",
     at: version,
@@ -137,5 +143,5 @@ export function casesOf(effects: readonly Effect[]): CrashCase[] {
     at: lateVersion,
     script: { version: lateVersion, endings: [] },
   };
-  return [...disturbed, ...bad, late];
+  return [...disturbed(effects, goodVersion), ...bad, late];
 }

@@ -1,6 +1,6 @@
 /**
- * Every effect of an update, disturbed once in every way: one row per kind of disturbance and one per
- * planted fault. The cases are shared out to processes of their own, since each keeps one core busy.
+ * Every effect of an update and of an enrolment, disturbed once in every way, the controller's as well,
+ * and pairs of cuts: one row per kind of disturbance and one per planted fault. The cases are shared out to processes of their own, since each keeps one core busy.
  */
 import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";

@@ -1,7 +1,8 @@
-/** Records the update, enumerates its cases and replays them. */
+/** Records what programs do, enumerates the cases and replays them. */
 import type { Effect } from "../../../simulate/world/effects.ts";
 import type { StartState } from "../../../simulate/world/start-state.ts";
 import { type CrashCase, casesOf } from "./cases.ts";
+import { doubleCases, enrolmentCases, serverCases } from "./further-cases.ts";
 import type { PlantedFault } from "./planted-faults.ts";
 import { type Ending, replay } from "./replay.ts";
 import { goodVersion } from "./start-state.ts";
@@ -11,7 +12,7 @@ export interface Replayed {
   readonly ending: Ending;
 }
 
-/** The cases of the program as it is, or with a fault planted into it. */
+/** The cases of one update, of the program as it is, or with a fault planted into it. */
 export async function enumerateCases(
   start: StartState,
   fault?: PlantedFault,
@@ -27,6 +28,19 @@ export async function enumerateCases(
     ...(fault && { change: fault.change }),
   });
   return casesOf(effects);
+}
+
+/** Second cuts that are drawn; there are some 30,000. */
+const doubles = 300;
+
+/** Everything that the benchmark replays. */
+export async function allCases(start: StartState): Promise<CrashCase[]> {
+  return [
+    ...(await enumerateCases(start)),
+    ...(await enrolmentCases(start)),
+    ...(await serverCases(start)),
+    ...(await doubleCases(start, doubles)),
+  ];
 }
 
 export async function replayCase(
