@@ -13,8 +13,7 @@ import {
   type PublicKey,
   type Signed,
   signDocument,
-  signedSchema,
-  verifySigned,
+  verifyDocument,
 } from "./signature.ts";
 
 export const holdScopeSchema = z.discriminatedUnion("kind", [
@@ -53,15 +52,8 @@ export function signHold(hold: Hold, key: KeyPair): Signed {
  * Errors: `signature-invalid`, `hold-invalid`.
  */
 export function verifyHold(document: unknown, keys: readonly PublicKey[]): Hold {
-  const envelope = signedSchema.safeParse(document);
-  if (!envelope.success) {
-    throw new FleetError("hold-invalid", "not a signed document", { cause: envelope.error });
-  }
-  const parsed = holdSchema.safeParse(verifySigned(envelope.data, keys));
-  if (!parsed.success) {
-    throw new FleetError("hold-invalid", `hold: ${z.prettifyError(parsed.error)}`, {
-      cause: parsed.error,
-    });
-  }
-  return parsed.data;
+  return verifyDocument(document, keys, {
+    shape: holdSchema,
+    invalid: (why, cause) => new FleetError("hold-invalid", `hold: ${why}`, { cause }),
+  });
 }

@@ -15,8 +15,7 @@ import {
   type PublicKey,
   type Signed,
   signDocument,
-  signedSchema,
-  verifySigned,
+  verifyDocument,
 } from "./signature.ts";
 import { soakSchema } from "./soak.ts";
 
@@ -103,15 +102,8 @@ export function signManifest(manifest: Manifest, key: KeyPair): Signed {
  * Errors: `signature-invalid`, `manifest-invalid`.
  */
 export function verifyManifest(document: unknown, keys: readonly PublicKey[]): Manifest {
-  const envelope = signedSchema.safeParse(document);
-  if (!envelope.success) {
-    throw new FleetError("manifest-invalid", "not a signed document", { cause: envelope.error });
-  }
-  const parsed = manifestSchema.safeParse(verifySigned(envelope.data, keys));
-  if (!parsed.success) {
-    throw new FleetError("manifest-invalid", `manifest: ${z.prettifyError(parsed.error)}`, {
-      cause: parsed.error,
-    });
-  }
-  return parsed.data;
+  return verifyDocument(document, keys, {
+    shape: manifestSchema,
+    invalid: (why, cause) => new FleetError("manifest-invalid", `manifest: ${why}`, { cause }),
+  });
 }

@@ -2,7 +2,7 @@
  * Ed25519 signatures over canonical JSON (RFC 8032, RFC 8785). The signed part and its signatures
  * travel together, so a verifier re-makes the bytes instead of trusting those that were sent.
  *
- * Invariant: nothing of `signed` is used before `verifySigned` accepted it.
+ * Invariant: nothing of `signed` is used before its signature holds.
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto";
 import { z } from "zod";
@@ -56,7 +56,7 @@ export function signDocument(signed: Record<string, unknown>, key: KeyPair): Sig
  * The document when one signature by one of `keys` holds over it.
  * Errors: `signature-invalid`.
  */
-export function verifySigned(
+function verifySigned(
   document: Signed,
   keys: readonly PublicKey[],
 ): Record<string, unknown> {
@@ -72,6 +72,22 @@ export function verifySigned(
       details: { keyIds: document.signatures.map(({ keyId }) => keyId) },
     },
   );
+}
+
+/**
+ * What a signed document says: signature first, then shape. `invalid` makes the error of a document that
+ * is not signed or has another shape. Errors: `signature-invalid`, and that one.
+ */
+export function verifyDocument<Shape extends z.ZodType>(
+  document: unknown,
+  keys: readonly PublicKey[],
+  { shape, invalid }: { shape: Shape; invalid: (why: string, cause: z.ZodError) => FleetError },
+): z.infer<Shape> {
+  const envelope = signedSchema.safeParse(document);
+  if (!envelope.success) throw invalid("not a signed document", envelope.error);
+  const parsed = shape.safeParse(verifySigned(envelope.data, keys));
+  if (!parsed.success) throw invalid(z.prettifyError(parsed.error), parsed.error);
+  return parsed.data;
 }
 
 function verifyOne(bytes: Uint8Array, key: PublicKey, signatureBase64: string): boolean {
