@@ -27,14 +27,19 @@ it("keeps no text that is long", () => {
   expect(prepared).toHaveLength(2);
 });
 
-it("lets go of what was used longest ago", () => {
+it("keeps what is used, and lets go of what was not while many others came", () => {
   const { prepared, prepare } = counted();
-  for (let at = 0; at < 256; at++) prepare(`select ${at}`);
-  prepare("select 0");
-  prepare("select 256");
-  expect(prepared).toHaveLength(257);
-  prepare("select 0");
-  expect(prepared).toHaveLength(257);
-  prepare("select 1");
-  expect(prepared).toHaveLength(258);
+  const times = (sql: string) => prepared.filter((one) => one === sql).length;
+  prepare("select 'seldom'");
+  for (let at = 0; at < 600; at++) {
+    prepare(`select ${at}`);
+    prepare("select 'often'");
+  }
+  expect(times("select 'often'")).toBe(1);
+  // What was prepared lately is still there.
+  prepare("select 599");
+  prepare("select 400");
+  expect([times("select 599"), times("select 400")]).toEqual([1, 1]);
+  prepare("select 'seldom'");
+  expect(times("select 'seldom'")).toBe(2);
 });
