@@ -56,10 +56,7 @@ export function signDocument(signed: Record<string, unknown>, key: KeyPair): Sig
  * The document when one signature by one of `keys` holds over it.
  * Errors: `signature-invalid`.
  */
-function verifySigned(
-  document: Signed,
-  keys: readonly PublicKey[],
-): Record<string, unknown> {
+function verifySigned(document: Signed, keys: readonly PublicKey[]): Record<string, unknown> {
   const bytes = canonicalJson(document.signed);
   for (const { keyId, signatureBase64 } of document.signatures) {
     const key = keys.find((candidate) => candidate.keyId === keyId);

@@ -215,7 +215,9 @@ describe("an agent", () => {
       ["load", "pass"],
       ["parity", "pass"],
     ]);
-    expect(await attemptOn("forth", two, await strict(limits))).toMatchObject({ outcome: "committed" });
+    expect(await attemptOn("forth", two, await strict(limits))).toMatchObject({
+      outcome: "committed",
+    });
   });
 
   it("observes a control, the committed model against itself, and moves nothing", async () => {
