@@ -133,7 +133,7 @@ it("counts an A/A rollout of what the device runs beside the promise", async () 
 
 it("rolls back as a campaign that ends with the device's own report", async () => {
   const before = (await getDevice(controller.ctx, device)).models[model]?.servingSha256;
-  const id = await startApproved("2");
+  const id = await startApproved("2", "--gate", "automatic");
   await statusIs(id, "completed");
   await until("version 2 to be served", async () => {
     const { servingSha256 } = (await getDevice(controller.ctx, device)).models[model] ?? {};

@@ -133,21 +133,28 @@ function deviceTests(rules: EvidenceRules, counted: DeviceCounts): TestValue[] {
   return [
     {
       name: "first-trials",
+      finding: `one of the first ${first} devices rolled back by its own gates`,
       logE: counted.firstRolledBack ? -Math.log(first * alphaDevice) : 0,
       logThreshold: needs(errorShares.firstTrials),
     },
     {
       name: "gate-rollbacks",
+      finding: `${trials.rolledBack} of ${offered} devices rolled back by their own gates`,
       logE: share(trials.rolledBack, alphaDevice),
       logThreshold: needs(errorShares.gateRollbacks),
     },
     {
       name: "failures",
+      finding: `${trials.failed} of ${offered} attempts failed, crashes among them`,
       logE: share(trials.failed, failureRateMax),
       logThreshold: needs(errorShares.failures),
     },
     {
       name: "harm",
+      finding:
+        rules.judge === "device-gates"
+          ? `${counted.soaked.harmed} of ${offered} devices were harmed or fell silent`
+          : `in ${pairHarm.canaryOnly} pairs only the canary was harmed or fell silent, in ${pairHarm.controlOnly} only the control`,
       // Without controls nobody knows how many fall silent anyway: the share that is borne stands in.
       logE:
         rules.judge === "device-gates"

@@ -129,16 +129,21 @@ function confinedTo(
   return isElsewhere ? undefined : worst.stratum;
 }
 
-function whyBad({ name, stratum, series, logE, logThreshold }: TestValue): string {
+function whyBad({ name, stratum, series, finding, logE, logThreshold }: TestValue): string {
   const where = stratum === undefined ? "" : ` in ${stratum}`;
-  // The trial's own metric is named by its test.
-  const what = series !== undefined && series.horizonMs > 0 ? `${change(series)}; ` : "";
-  return `${name}${where}: ${what}evidence ${figure(logE)} of harm, needed ${figure(logThreshold)}`;
+  const what = series === undefined ? (finding ?? name) : change(series);
+  // Ville's inequality: evidence of n is reached with probability 1/n at most.
+  const odds = `without harm this comes about in one rollout of ${figure(logE)} at most`;
+  return `${what}${where}; ${odds} (${name}: evidence ${figure(logE)}, needed ${figure(logThreshold)})`;
 }
 
 function change({ signal, horizonMs, pairs, meanDrop }: SeriesStand): string {
+  const [when, how] =
+    horizonMs === 0
+      ? ["in the trial", "fell"]
+      : [`within ${durationWords(horizonMs)} of the commit`, "rose"];
   const points = `${(meanDrop * 100).toFixed(2)} points`;
-  return `within ${durationWords(horizonMs)} of the commit the ${signalWords(signal)} rose by ${points} more on canaries than on their controls (${pairs} pairs)`;
+  return `${when} the ${signalWords(signal)} ${how} by ${points} more on canaries than on their controls (${pairs} pairs)`;
 }
 
 function promote(rules: EvidenceRules, evidence: Evidence): EvidenceVerdict {

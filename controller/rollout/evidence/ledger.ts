@@ -76,7 +76,7 @@ export function decide(
   return { verdict, decision };
 }
 
-const storable = ({ logE, series: _series, ...test }: TestValue) => {
+const storable = ({ logE, series: _series, finding: _finding, ...test }: TestValue) => {
   return { ...test, logE: Number.isFinite(logE) ? logE : null };
 };
 
@@ -101,7 +101,10 @@ export function replay(rows: readonly LedgerRow[]): ReplayedDecision[] {
       return [];
     }
     const computed = decide(rules, evidence, body).decision;
-    const same = sha256Hex(canonicalJson(computed)) === sha256Hex(canonicalJson(body));
+    const same = hashOf(computed) === hashOf(body);
     return [{ sequence, stored: body, computed, same }];
   });
 }
+
+/** Of everything but the words, which another version may choose otherwise. */
+const hashOf = ({ why: _why, ...values }: Decision) => sha256Hex(canonicalJson(values));

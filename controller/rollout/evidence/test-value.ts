@@ -15,6 +15,8 @@ export interface TestValue {
   readonly stratum?: string;
   /** What it rests on, for a test of pairs. */
   readonly series?: SeriesStand;
+  /** What was found, in words with its numbers, for a test of devices. */
+  readonly finding?: string;
   readonly logE: number;
   readonly logThreshold: number;
 }

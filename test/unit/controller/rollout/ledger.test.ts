@@ -94,7 +94,8 @@ describe("the ledger", () => {
       "roll-back",
     ]);
     for (const { stored, computed, same } of replayed) {
-      expect(computed).toEqual(stored);
+      // Its words are those of the version that wrote it.
+      expect({ ...computed, why: stored.why }).toEqual(stored);
       expect(same).toBe(true);
     }
   });
