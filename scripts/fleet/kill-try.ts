@@ -8,6 +8,12 @@ import type { DeviceView, RolloutView } from "../demo/views.ts";
 import type { LocalFleet } from "./local-fleet.ts";
 import { waitFor } from "./programs.ts";
 
+/** One device, and then the other two at once. */
+const stages = [
+  { name: "canary", select: { by: "per-class", count: 1 } },
+  { name: "fleet", select: { by: "all" } },
+] as const;
+
 /** An undisturbed rollout to three devices takes about this long; the kill falls somewhere in it. */
 const killWindowMs = 4_000;
 const settleTimeoutMs = 60_000;
@@ -31,7 +37,7 @@ export async function killOnce(
   const victim = victims[random.nextInt(victims.length)]!;
   const afterMs = random.nextInt(killWindowMs);
   const startedMs = performance.now();
-  const id = await startRollout(fleet.api(), options.model, options.version);
+  const id = await startRollout(fleet.api(), options.model, options.version, stages);
   await new Promise((resolve) => setTimeout(resolve, afterMs));
   await victim.kill();
   if (victim === fleet.controller) await fleet.startController();
