@@ -23,7 +23,7 @@ export async function runKills(say: (line: string) => void): Promise<Outcome> {
       const result = await killOnce(fleet, { seed, model: digitsModel, version });
       results.push(result);
       say(
-        `seed ${seed}: ${result.victim} after ${result.afterMs} ms, ${result.faults.join("; ") || "survived"}`,
+        `seed ${seed}: ${result.victim} after ${result.afterMs} ms, ${result.faults.join("; ") || "survived"}, ${Math.round(result.tookMs)} ms in all`,
       );
     }
   } finally {
