@@ -204,6 +204,28 @@ describe("a verdict", () => {
     expect(whole.kind).toBe("roll-back");
     expect(whole).not.toHaveProperty("stratum");
   });
+  it("waits for devices that can tell whether the harm of the fleet is that of one stratum", () => {
+    const ruled = { ...rules, strata: ["eu/camera", "eu/meter", "us/camera"] };
+    const entries = many(150, (at) => {
+      const bad = at % 3 === 0;
+      return pair(at, bad ? 0.2 : at % 2 === 0 ? 0.001 : -0.001, { stratum: ruled.strata[at % 3] });
+    });
+    const seen = evidenceOf(entries, ruled);
+    const count = many(entries.length + 1, (n) => n).find((n) => {
+      const some = evidenceOf(entries.slice(0, n), ruled).stopping(none);
+      return some.some(({ logE, logThreshold }) => logE >= logThreshold);
+    });
+    const first = evidenceOf(entries.slice(0, count), ruled);
+    const open = { ...late, open: 3, overdue: false };
+    const verdict = judge(ruled, first, open);
+    expect(verdict).toMatchObject({ kind: "waiting" });
+    expect(verdict.why).toContain("so far it shows in eu/camera alone");
+    // Nobody is left who could tell, or the rule is to stop everything.
+    expect(judge(ruled, first, late)).not.toHaveProperty("stratum");
+    expect(judge(ruled, first, late).kind).toBe("roll-back");
+    expect(judge({ ...ruled, onStratumHarm: "stop" }, first, open).kind).toBe("roll-back");
+    expect(judge(ruled, seen, open)).toMatchObject({ kind: "roll-back", stratum: "eu/camera" });
+  });
   it("stops the whole rollout when no other stratum is left, and on what devices say", () => {
     const bad = (one: string, first: number) =>
       many(30, (at) => pair(first + at, 0.08 + (at % 3) / 100, { stratum: one }));
