@@ -8,6 +8,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
 import { slotDir } from "../../agent/paths.ts";
 import type { RunningController } from "../../controller/controller.ts";
+import { publishDesired, raiseDesiredRevision } from "../../controller/fleet/desired.ts";
+import type { Database } from "../../controller/storage/database.ts";
 import { connectSystemMqtt } from "../../shared/adapters/system-mqtt.ts";
 import { systemProcesses } from "../../shared/adapters/system-processes.ts";
 import { openSystemSqlite } from "../../shared/adapters/system-sqlite.ts";
@@ -39,11 +41,17 @@ let two: string;
 let counter = 0;
 /** What the link and the disk of the device do to it. */
 const world = { dropsBlocks: false, databaseFull: false, slowAnswers: false, heldTrial: false };
+/** Topics that the device published to. */
+const published: string[] = [];
 
 const connectMqtt: ConnectMqtt = async (options) => {
   const connection = await connectSystemMqtt(options);
   return {
     ...connection,
+    publish(topic, payload, qos) {
+      published.push(topic);
+      return connection.publish(topic, payload, qos);
+    },
     onMessage: (handler) =>
       connection.onMessage((topic, payload) => {
         if (!(world.dropsBlocks && topic.endsWith("/artifact-block"))) handler(topic, payload);
@@ -262,6 +270,33 @@ describe("an agent", () => {
       .where("kind", "like", "attempt-%")
       .execute();
     expect(events.filter(({ dataJson }) => dataJson?.includes('"cut"')).length).toBe(1);
+  });
+
+  it("tells an outcome again to a controller that has lost it, and to no other", async () => {
+    const { ctx } = controller;
+    /** Sends what is wanted with the next revision, and waits until the device has it. */
+    const wantAgain = async (change: (trx: Database) => Promise<unknown> = async () => {}) => {
+      await ctx.db.transaction().execute(async (trx) => {
+        await change(trx);
+        await raiseDesiredRevision(trx, [device]);
+      });
+      await publishDesired(ctx, [device]);
+      const { desiredRevision } = await ctx.db
+        .selectFrom("devices")
+        .select("desiredRevision")
+        .where("id", "=", device)
+        .executeTakeFirstOrThrow();
+      await reports(`"desiredRevision":${desiredRevision}`);
+    };
+    await wantAgain();
+    published.length = 0;
+    await wantAgain();
+    const lost = { status: "offered", outcome: null, decidedAtMs: null } as const;
+    await wantAgain((trx) =>
+      trx.updateTable("attempts").set(lost).where("id", "=", "cut").execute(),
+    );
+    expect(await outcomeOf(controller, "cut")).toMatchObject({ outcome: "committed" });
+    expect(published.filter((topic) => topic.endsWith("/attempt-outcome")).length).toBe(1);
   });
 
   it("stops in the middle of a trial at once, and tries again after the next start", async () => {

@@ -211,10 +211,12 @@ describe("a verdict", () => {
       return pair(at, bad ? 0.2 : at % 2 === 0 ? 0.001 : -0.001, { stratum: ruled.strata[at % 3] });
     });
     const seen = evidenceOf(entries, ruled);
-    const count = many(entries.length + 1, (n) => n).find((n) => {
-      const some = evidenceOf(entries.slice(0, n), ruled).stopping(none);
-      return some.some(({ logE, logThreshold }) => logE >= logThreshold);
-    });
+    const count = entries
+      .map((_, n) => n)
+      .find((n) => {
+        const some = evidenceOf(entries.slice(0, n), ruled).stopping(none);
+        return some.some(({ logE, logThreshold }) => logE >= logThreshold);
+      });
     const first = evidenceOf(entries.slice(0, count), ruled);
     const open = { ...late, open: 3, overdue: false };
     const verdict = judge(ruled, first, open);
