@@ -33,6 +33,13 @@ export function createHolds(context: AgentContext): Holds {
 
   /** Answers whether it was news. Errors: those of `verifyHold`, `hold-foreign`, `hold-older`. */
   const accept = (document: PayloadOf<"hold">["holds"][number]): boolean => {
+    const documentJson = JSON.stringify(document);
+    // What is stored was verified before it was; each new connection brings it again.
+    const same = rows().find((row) => row.documentJson === documentJson);
+    if (same !== undefined) {
+      told.set(same.scope, same.sequence);
+      return false;
+    }
     const hold = verifyHold(document, context.identity.signingKeys);
     requireAudience(context, hold);
     const { sequence, held, reason } = hold;
@@ -43,7 +50,7 @@ export function createHolds(context: AgentContext): Holds {
       throw new FleetError("hold-older", `hold ${sequence} of ${scope} came after ${known}`);
     }
     if (sequence === known) return false;
-    store.saveHold({ scope, sequence, held, reason, documentJson: JSON.stringify(document) });
+    store.saveHold({ scope, sequence, held, reason, documentJson });
     stored = undefined;
     return true;
   };

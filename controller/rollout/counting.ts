@@ -2,6 +2,7 @@
 import type { ControllerContext } from "../context.ts";
 import { waitedMs } from "../fleet/patience.ts";
 import type { Database } from "../storage/database.ts";
+import { prepared } from "../storage/prepared.ts";
 import { excludedStatus } from "./excluded.ts";
 import type { RolloutState } from "./machine.ts";
 import { noDevices, type StageCount } from "./stage-verdict.ts";
@@ -36,8 +37,8 @@ export async function countStages(
   return tallies;
 }
 
-async function countAttempts(trx: Database, rollout: string, tallies: Tally[]): Promise<void> {
-  const rows = await trx
+const attemptCounts = prepared((db, { rollout }: { rollout: string }) =>
+  db
     .selectFrom("attempts")
     .leftJoin("devices", "devices.id", "attempts.device")
     .leftJoin("rolloutMembers", (join) =>
@@ -65,9 +66,11 @@ async function countAttempts(trx: Database, rollout: string, tallies: Tally[]): 
       "devices.standing",
       "memberStatus",
       "isNewest",
-    ])
-    .execute();
-  for (const row of rows) {
+    ]),
+);
+
+async function countAttempts(trx: Database, rollout: string, tallies: Tally[]): Promise<void> {
+  for (const row of (await attemptCounts(trx, { rollout })).rows) {
     const tally = tallies[row.stage];
     const kind = kindOf(row);
     if (tally === undefined || kind === undefined) continue;
@@ -95,8 +98,8 @@ function kindOf(row: {
   return Number(row.isNewest) === 0 ? undefined : "other";
 }
 
-async function countMembers(trx: Database, rollout: string, tallies: Tally[]): Promise<void> {
-  const rows = await trx
+const memberCounts = prepared((db, { rollout }: { rollout: string }) =>
+  db
     .selectFrom("rolloutMembers")
     .innerJoin("devices", "devices.id", "rolloutMembers.device")
     .select((eb) => [
@@ -109,9 +112,11 @@ async function countMembers(trx: Database, rollout: string, tallies: Tally[]): P
     .where("rolloutMembers.status", "in", ["pending", "held", "taken", excludedStatus])
     .where("rolloutMembers.arm", "!=", "control")
     .where("devices.standing", "=", "active")
-    .groupBy(["rolloutMembers.stage", "rolloutMembers.status", "devices.online"])
-    .execute();
-  for (const { stage, status, online, count } of rows) {
+    .groupBy(["rolloutMembers.stage", "rolloutMembers.status", "devices.online"]),
+);
+
+async function countMembers(trx: Database, rollout: string, tallies: Tally[]): Promise<void> {
+  for (const { stage, status, online, count } of (await memberCounts(trx, { rollout })).rows) {
     const tally = tallies[stage];
     if (tally === undefined) continue;
     if (status === "held") tally.held += count;

@@ -4,6 +4,7 @@
  * Invariant: rows of one rollout are numbered from 0 without gaps, in the order of their transactions.
  */
 import type { Database } from "../../storage/database.ts";
+import { prepared } from "../../storage/prepared.ts";
 import type { EvidenceEntry } from "./entry.ts";
 import { createEvidence, type Evidence } from "./evidence.ts";
 import { type Decision, type LedgerRow, ledgerBodySchema, ledgerKey } from "./ledger.ts";
@@ -40,24 +41,22 @@ export async function addDecision(
   await insert(trx, { rollout, atMs, key: null, bodyJson: JSON.stringify(decision) });
 }
 
-async function insert(
-  trx: Database,
-  row: { rollout: string; atMs: number; key: string | null; bodyJson: string },
-): Promise<void> {
-  await trx
+type NewRow = { rollout: string; atMs: number; key: string | null; bodyJson: string };
+
+const insert = prepared((db, { rollout, atMs, key, bodyJson }: NewRow) =>
+  db
     .insertInto("ledger")
     .values((eb) => ({
-      ...row,
+      ...{ rollout, atMs, key, bodyJson },
       sequence: eb
         .selectFrom("ledger")
-        .where("rollout", "=", row.rollout)
+        .where("rollout", "=", rollout)
         .select((inner) =>
           inner.fn.coalesce(inner(inner.fn.max("sequence"), "+", 1), inner.lit(0)).as("next"),
         ),
     }))
-    .onConflict((conflict) => conflict.columns(["rollout", "key"]).doNothing())
-    .execute();
-}
+    .onConflict((conflict) => conflict.columns(["rollout", "key"]).doNothing()),
+);
 
 /** Rows from `after` on, at most `limit`. */
 export async function ledgerRows(
