@@ -31,10 +31,11 @@ function horizonsLeft({ facts, counts }: Live): number[] {
 }
 
 function observe({ context, messenger, counters }: SoakRoom, live: Live, horizonMs: number): void {
-  const { attempt, model, arm, startedMs } = live.facts;
+  const { attempt, model, arm, startedMs, bundleSha256, previous } = live.facts;
+  const old = { model, bundleSha256: previous?.bundleSha256 ?? bundleSha256 };
   const spans = {
-    before: counters.over(model, startedMs - horizonMs, startedMs),
-    after: counters.over(model, startedMs, startedMs + horizonMs),
+    before: counters.over(old, startedMs - horizonMs, startedMs),
+    after: counters.over(live.facts, startedMs, startedMs + horizonMs),
   };
   const counts = { ...live.counts, horizonsMs: [...live.counts.horizonsMs, horizonMs] };
   const signals = signalsOf(live.facts, counts, spans);

@@ -65,7 +65,7 @@ export function createSoaks(parts: {
     },
     record: (call) => recordCall(room, call),
     crashed(model, bundleSha256) {
-      counters.crashed(model);
+      counters.crashed({ model, bundleSha256 });
       const live = lives.get(model);
       if (live?.facts.bundleSha256 !== bundleSha256) return;
       const counts = { ...live.counts, crashes: live.counts.crashes + 1 };
@@ -105,8 +105,8 @@ export function createSoaks(parts: {
 
 function recordCall({ counters, lives }: SoakRoom, call: InferenceCall): void {
   const { model, bundleSha256, result, latencyMs, sample, answer } = call;
-  if (result === "ok") counters.answered(model, latencyMs);
-  else counters.failed(model);
+  if (result === "ok") counters.answered(call, latencyMs);
+  else counters.failed(call);
   const live = lives.get(model);
   if (answer === undefined || live?.facts.bundleSha256 !== bundleSha256) return;
   live.counts = { ...live.counts, calls: live.counts.calls + 1 };
@@ -160,7 +160,11 @@ function factsOf(
   if (soak === null || committed?.bundleSha256 == null) return undefined;
   const startedMs = counters.nowMs();
   const isControl = manifest.purpose === "control";
-  const { ok, errors, crashes } = counters.over(model, startedMs - soak.durationMs, startedMs);
+  const { ok, errors, crashes } = counters.over(
+    { model, bundleSha256: committed.bundleSha256 },
+    startedMs - soak.durationMs,
+    startedMs,
+  );
   return {
     attempt,
     model,

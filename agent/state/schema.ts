@@ -92,6 +92,16 @@ const steps: readonly string[] = [
      primary key (model, startedMs)
    ) without rowid;
    alter table slots add column limitsJson text;`,
+  // Spans tell bundles apart; what older agents counted may be of several, and is nobody's fault.
+  `drop table servingSpans;
+   create table servingSpans (
+     model text not null,
+     bundleSha256 text not null,
+     startedMs real not null,
+     endedMs real not null,
+     spanJson text not null,
+     primary key (model, bundleSha256, startedMs)
+   ) without rowid;`,
 ];
 
 /** Errors: `database-newer` when a newer agent wrote the file. */

@@ -54,24 +54,29 @@ export function soakRows(sqlite: Sqlite) {
     },
     addServingSpan(row: {
       model: string;
+      bundleSha256: string;
       startedMs: number;
       endedMs: number;
       spanJson: string;
     }): void {
       sqlite
         .prepare(
-          "insert or replace into servingSpans (model, startedMs, endedMs, spanJson) values (?, ?, ?, ?)",
+          "insert or replace into servingSpans (model, bundleSha256, startedMs, endedMs, spanJson) values (?, ?, ?, ?, ?)",
         )
-        .run(row.model, row.startedMs, row.endedMs, row.spanJson);
+        .run(row.model, row.bundleSha256, row.startedMs, row.endedMs, row.spanJson);
     },
-    /** Spans of a model that touch [fromMs, toMs), as JSON. */
-    servingSpans: (model: string, fromMs: number, toMs: number): string[] =>
+    /** Spans of a bundle that touch [fromMs, toMs), as JSON. */
+    servingSpans: (
+      model: string,
+      bundleSha256: string,
+      [fromMs, toMs]: readonly [number, number],
+    ): string[] =>
       (
         sqlite
           .prepare(
-            "select spanJson from servingSpans where model = +? and endedMs > +? and startedMs < +? order by startedMs",
+            "select spanJson from servingSpans where model = +? and bundleSha256 = +? and endedMs > +? and startedMs < +? order by startedMs",
           )
-          .all(model, fromMs, toMs) as { spanJson: string }[]
+          .all(model, bundleSha256, fromMs, toMs) as { spanJson: string }[]
       ).map(({ spanJson }) => spanJson),
     pruneServingSpans(beforeMs: number): void {
       sqlite.prepare("delete from servingSpans where endedMs < ?").run(beforeMs);

@@ -148,6 +148,16 @@ describe("a model that hangs in service", () => {
     expect(await infer()).toMatchObject({ status: 200, served: bundles.good });
   }, 120_000);
 
+  it("is not excused by what it did the last time", async () => {
+    await release("hangs-again", bundles.hanging);
+    for (const next of [bundles.hanging, bundles.good]) {
+      expect(await infer(markedImage)).toMatchObject({ code: "runner-timeout" });
+      await answersAgain(next);
+    }
+    const report = await reported("hangs-again", "rolled-back");
+    expect(report.why).toContain("the model before did so 0 times");
+  }, 120_000);
+
   it("stays when nothing was ordered to watch it", async () => {
     await release("unwatched", bundles.hanging, null);
     for (let time = 0; time < 3; time++) {
