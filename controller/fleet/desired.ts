@@ -9,6 +9,7 @@ import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 import { prepared } from "../storage/prepared.ts";
+import { toEach } from "./broadcast.ts";
 
 /** Values of one statement; SQLite limits them. */
 const idsMax = 1_000;
@@ -91,10 +92,10 @@ export async function publishDesired(
   ctx: ControllerContext,
   devices: readonly string[],
 ): Promise<void> {
-  for (const device of devices) {
+  await toEach(devices, async (device) => {
     const desired = await desiredOf(ctx, device);
     if (desired !== undefined) await ctx.publish("desired", device, desired);
-  }
+  });
 }
 
 /**

@@ -19,6 +19,7 @@ import { compareVersions } from "../../shared/versions.ts";
 import type { ControllerContext } from "../context.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
+import { toEach } from "./broadcast.ts";
 
 /** Oldest agent that reads the message. */
 const agentMin = "0.2.0";
@@ -130,11 +131,11 @@ export async function publishHolds(
   const documents = new Map(
     rows.map(({ scope, documentJson }) => [scope, JSON.parse(documentJson) as Signed]),
   );
-  for (const device of (await concernedDevices(ctx.db, to)).filter(knowsHolds)) {
+  await toEach((await concernedDevices(ctx.db, to)).filter(knowsHolds), async (device) => {
     const scopes: HoldScope[] = [{ kind: "tenant" }, { kind: "region", region: device.region }];
     const holds = scopes.flatMap((scope) => documents.get(scopeKey(scope)) ?? []);
     if (holds.length > 0) await ctx.publish("hold", device.id, { holds });
-  }
+  });
 }
 
 /**

@@ -59,22 +59,34 @@ function holdFor(
   const scope = { kind: "region", region: regionName } as const;
   const order = (held: boolean) => () => {
     const reason = held ? "something smells" : "it was the coffee";
-    giveUntilTaken(time, () => changeHold(server(), { scope, held, reason }));
+    giveUntilTaken(time, server, (ctx) => changeHold(ctx, { scope, held, reason }));
   };
   time.after(setMs, order(true));
   time.after(setMs + forMs, order(false));
 }
 
-function giveUntilTaken(time: VirtualTime, order: () => Promise<unknown>): void {
+/** Once to each run of the controller, since one that was killed never answers; again when it is refused. */
+function giveUntilTaken(
+  time: VirtualTime,
+  server: () => ControllerContext,
+  order: (ctx: ControllerContext) => Promise<unknown>,
+): void {
   let isTaken = false;
+  let givenTo: ControllerContext | undefined;
   const give = (): void => {
     if (isTaken) return;
-    order().then(
-      () => {
-        isTaken = true;
-      },
-      () => {},
-    );
+    const ctx = server();
+    if (ctx !== givenTo) {
+      givenTo = ctx;
+      order(ctx).then(
+        () => {
+          isTaken = true;
+        },
+        () => {
+          givenTo = undefined;
+        },
+      );
+    }
     time.after(orderAgainMs, give);
   };
   give();
