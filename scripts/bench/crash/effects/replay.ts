@@ -4,6 +4,7 @@
  * end, from what was durable.
  */
 import type { AgentPorts } from "../../../../agent/context.ts";
+import type { ControllerContext } from "../../../../controller/context.ts";
 import { startRollout } from "../../../../controller/rollout/service.ts";
 import { createClaim } from "../../../../controller/trust/claims.ts";
 import type { Answer } from "../../../../shared/inference/processing/answer.ts";
@@ -70,16 +71,14 @@ export async function replay(start: StartState, script: Script): Promise<Ending>
   });
   const isNew = script.version === enrolment;
   const device = isNew ? newcomer : deviceName;
-  const claim = isNew
-    ? await createClaim(server.ctx(), { device, region: "eu-west", labels: {} })
-    : undefined;
+  const claimToken = isNew ? await orderClaim(server, device) : undefined;
   if (!isNew) await orderRollout(server, script.version);
   const { fate, cutMode, change, second } = script;
   const supervised = superviseDevice(world, {
     name: device,
     storage: isNew ? emptyStorage() : copyStorage(start.device),
     plans: [{ ...(fate && { plan: fate }), ...(cutMode && { cutMode }) }, second ?? {}],
-    ...(claim && { claimToken: claim.token }),
+    ...(claimToken !== undefined && { claimToken }),
     ...(change && { change }),
   });
   const version = isNew ? firstVersion : script.version;
@@ -120,16 +119,9 @@ function bootsSeen({ atBoots }: SimDevice, isNew: boolean): SimDevice["atBoots"]
 /** Orders until the controller has it; a controller that was cut may have it without an answer. */
 async function orderRollout(server: SimServer, version: string): Promise<void> {
   for (let order = 0; order < ordersMax; order++) {
-    const boots = server.boots();
-    let isAnswered = false;
-    const answered = () => {
-      isAnswered = true;
-    };
-    startRollout(server.ctx(), { model: modelName, version, stages: allAtOnce }).then(
-      answered,
-      answered,
+    await give(server, (ctx) =>
+      startRollout(ctx, { model: modelName, version, stages: allAtOnce }).catch(() => {}),
     );
-    await server.run(updateMsMax, () => isAnswered || server.boots() > boots);
     const known = await server
       .ctx()
       .db.selectFrom("rollouts")
@@ -139,6 +131,31 @@ async function orderRollout(server: SimServer, version: string): Promise<void> {
     if (known !== undefined) return;
   }
   throw new Error("the controller takes no order");
+}
+
+/** A token that the controller answered with; without an answer nobody has one, and it is asked again. */
+async function orderClaim(server: SimServer, device: string): Promise<string> {
+  for (let order = 0; order < ordersMax; order++) {
+    const claim = await give(server, (ctx) =>
+      createClaim(ctx, { device, region: "eu-west", labels: {} }),
+    );
+    if (claim !== undefined) return claim.token;
+  }
+  throw new Error("the controller makes no claim");
+}
+
+/** Gives an order to the controller; undefined when it lost its power before it had answered. */
+async function give<T>(
+  server: SimServer,
+  order: (ctx: ControllerContext) => Promise<T>,
+): Promise<T | undefined> {
+  const boots = server.boots();
+  let answer: { readonly value: T } | undefined;
+  void order(server.ctx()).then((value) => {
+    if (server.machine.isOn()) answer = { value };
+  });
+  await server.run(updateMsMax, () => answer !== undefined || server.boots() > boots);
+  return answer?.value;
 }
 
 function newestAttempt(server: SimServer, device: string, version: string) {
