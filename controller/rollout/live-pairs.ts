@@ -58,7 +58,7 @@ export async function recordLivePair(
     .innerJoin("attempts", "attempts.id", "observations.attempt")
     .select(["observations.device", "observations.signalsJson", "attempts.arm"])
     .where("attempts.rollout", "=", rollout)
-    .where("observations.device", "in", [pair.canary, pair.control])
+    .where("attempts.device", "in", [pair.canary, pair.control])
     .where("observations.horizonMs", "=", horizonMs)
     .orderBy("observations.receivedAtMs")
     .orderBy("observations.attempt")
