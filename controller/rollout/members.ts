@@ -86,8 +86,19 @@ function seedOf({ seed, stage }: RolloutState): number {
   return Number.parseInt(hash.slice(0, 8), 16);
 }
 
-/** Controls of earlier stages get the release with everybody else. */
+/**
+ * Controls of earlier stages get the release with everybody else. One that never heard of its trial has
+ * nothing to say of it any more.
+ */
 async function releaseControls(trx: Database, rollout: string, stage: number): Promise<number> {
+  await trx
+    .updateTable("attempts")
+    .set({ status: "withdrawn", why: "its controls get the release with everybody else" })
+    .where("rollout", "=", rollout)
+    .where("arm", "=", "control")
+    .where("outcome", "is", null)
+    .where("status", "=", "offered")
+    .execute();
   const released = await trx
     .updateTable("rolloutMembers")
     .set((eb) => ({

@@ -57,9 +57,14 @@ async function answer(
   await afterwards?.();
 }
 
-/** Stores the outcomes of all, and looks at the rollout once. */
-async function answerMany(rollout: string, worse: (at: number) => number): Promise<void> {
+/** Stores the outcomes of all but one, and looks at the rollout once. */
+async function answerMany(
+  rollout: string,
+  worse: (at: number) => number,
+  silent?: string,
+): Promise<void> {
   for (const [at, attempt] of (await openAttempts(rollout)).entries()) {
+    if (attempt.id === silent) continue;
     const isControl = attempt.arm === "control";
     const loss = isControl ? 0 : worse(at);
     const gates = [pairedGate(Math.max(0, loss), Math.max(0, -loss))];
@@ -210,9 +215,15 @@ describe("a rollout that has to prove itself", () => {
         { name: "fleet", select: { by: "all" } },
       ],
     });
-    await answerMany(id, (at) => (at % 3) - 1);
+    const unheard = (await openAttempts(id)).find(({ arm }) => arm === "control");
+    await answerMany(id, (at) => (at % 3) - 1, unheard?.id);
     const now = await showRollout(world.ctx, id);
     expect(now).toMatchObject({ status: "running", stage: 1 });
+    // Its device gets the release with the others, and never heard of the trial.
+    expect(now.attempts.find((one) => one.id === unheard?.id)).toMatchObject({
+      status: "withdrawn",
+      outcome: null,
+    });
     expect(now.reason).toMatch(/golden-metric fell by less than 2.00 %/);
     const rest = await openAttempts(id);
     expect(rest.every(({ arm, version }) => arm === "fleet" && version === "2")).toBe(true);

@@ -278,7 +278,11 @@ function openSession(
             const refused = new FleetError("mqtt-refused", `${options.url} refused the credential`);
             if (principal === undefined) return settle(() => reject(refused));
             air.time.after(air.latency(), () =>
-              settle(() => resolve(begin(air, broker, { station, options, principal }))),
+              settle(() => {
+                // A broker that ended meanwhile would never tell.
+                if (brokers.get(broker.options.port) !== broker) return reject(unreachable());
+                resolve(begin(air, broker, { station, options, principal }));
+              }),
             );
           });
         });
