@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { repeatCommand } from "../simulate/fleet/repeat.ts";
 import type { SeedResult } from "../simulate/fleet/run-seed.ts";
 import type { Benchmark } from "./frame.ts";
-import { type Job, largeJobs, minutesMax, otherJobs } from "./simulate/jobs.ts";
+import { type Job, largeJobs, minutesMax, provingJobs, smallJobs } from "./simulate/jobs.ts";
 import { barsOf, type Ran, rowsOf } from "./simulate/summary.ts";
 
 const entry = fileURLToPath(new URL("../simulate/fleet/worker-main.ts", import.meta.url));
@@ -23,8 +23,7 @@ export const simulateBenchmark: Benchmark = {
   async run(say) {
     const startedMs = performance.now();
     const minutes = () => (performance.now() - startedMs) / msPerMinute;
-    const large = largeJobs();
-    const others = otherJobs();
+    const [large, proving, small] = [largeJobs(), provingJobs(), smallJobs()];
     const ran: Ran[] = [];
     const decided = () => ran.reduce((sum, { result }) => sum + result.decided, 0);
     const note = (job: Job, result: SeedResult) => {
@@ -42,10 +41,15 @@ export const simulateBenchmark: Benchmark = {
         worker.kill();
       }
     };
+    // A process stays with fleets of one size as long as there are any: another size is made anew.
     const processes = Math.max(1, os.availableParallelism());
     await Promise.all(
       Array.from({ length: processes }, (_, at) =>
-        work(() => (at === 0 ? large.shift() : undefined) ?? others.shift()),
+        work(() =>
+          at === 0
+            ? (large.shift() ?? proving.shift() ?? small.shift())
+            : (small.shift() ?? proving.shift()),
+        ),
       ),
     );
     say(told(ran.length, decided(), minutes()));

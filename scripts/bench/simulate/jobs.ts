@@ -41,7 +41,7 @@ const inTurn = (cells: readonly Cell[], count: number): Job[] =>
     return { ...cell, seed: at + 1 };
   });
 
-/** Few and long: one process runs them, since two such fleets do not fit into memory. */
+/** One process runs them, since two such fleets do not fit into memory. */
 export function largeJobs(): Job[] {
   const tried: readonly ReleaseName[] = ["healthy", "drop-20", "crash", "drop-3", "healthy"];
   const cells = tried.map((release) => ({
@@ -53,15 +53,17 @@ export function largeJobs(): Job[] {
   return inTurn(cells, largeSeeds);
 }
 
-export function otherJobs(): Job[] {
-  const proving = ["healthy" as const, ...droppingReleases].map((release) => ({
+export function provingJobs(): Job[] {
+  const cells = ["healthy" as const, ...droppingReleases].map((release) => ({
     devices: provingDevices,
     mix: "all" as const,
     operator: "absent" as const,
     release,
   }));
-  return evenly(inTurn(proving, provingSeeds * proving.length), inTurn(smallCells(), smallSeeds));
+  return inTurn(cells, provingSeeds * cells.length);
 }
+
+export const smallJobs = (): Job[] => inTurn(smallCells(), smallSeeds);
 
 /**
  * Every mix with what is healthy, what breaks everybody and one drop; all drops with and without a person who
@@ -81,12 +83,4 @@ function smallCells(): Cell[] {
         .map((operator) => ({ devices, mix: "all" as const, release, operator })),
     ),
   ];
-}
-
-/** Both lists in their order, each spread over the whole. */
-function evenly(some: readonly Job[], others: readonly Job[]): Job[] {
-  const placed = [some, others].flatMap((jobs) =>
-    jobs.map((job, at) => ({ job, place: (at + 0.5) / jobs.length })),
-  );
-  return placed.sort((a, b) => a.place - b.place).map(({ job }) => job);
 }
