@@ -5,6 +5,7 @@
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { machineFacts, printable, reportExitCode, versionFacts, writeReport } from "./frame.ts";
+import { exitOnSignals } from "../fleet/programs.ts";
 import { benchmarks } from "./registry.ts";
 
 const projectRoot = path.resolve(import.meta.dirname, "../..");
@@ -55,5 +56,6 @@ if (command === null) {
 } else if (command.name === "list") {
   console.log(list());
 } else {
+  exitOnSignals();
   process.exitCode = await run(command.name, command.json);
 }

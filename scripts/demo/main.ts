@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startLocalFleet } from "../fleet/local-fleet.ts";
+import { exitOnSignals } from "../fleet/programs.ts";
 import { startPlayer } from "./player.ts";
 import { writeReadmeTable } from "./readme-table.ts";
 import { consoleReporter } from "./reporter.ts";
@@ -34,6 +35,7 @@ if (values.help) {
   process.exit(0);
 }
 
+exitOnSignals();
 const startedMs = performance.now();
 const folder = mkdtempSync(join(tmpdir(), "fleetfit-demo-"));
 const reporter = consoleReporter();

@@ -2,12 +2,13 @@
  * Starts, kills and restarts the real programs of a fleet on this machine: one controller and any
  * number of agents, each a process of its own that a test may SIGKILL.
  *
- * Invariants: every child dies with this process; each writes its log to a file of its own; nothing
+ * Invariants: every child dies with this process, of signals too where `exitOnSignals` was called; each writes its log to a file of its own; nothing
  * listens beyond loopback.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -77,6 +78,15 @@ export function program(options: {
       clearTimeout(timer);
     },
   };
+}
+
+/**
+ * Makes the signals that end a background job an ordinary exit: of a signal without a handler a process
+ * dies without its `exit` event, and its children stay.
+ */
+export function exitOnSignals(): void {
+  for (const signal of ["SIGTERM", "SIGHUP"] as const)
+    process.once(signal, () => process.exit(128 + constants.signals[signal]));
 }
 
 /** A TCP port on loopback that nobody listens on right now. */
