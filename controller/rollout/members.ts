@@ -93,7 +93,7 @@ function seedOf({ seed, stage }: RolloutState): number {
 async function releaseControls(trx: Database, rollout: string, stage: number): Promise<number> {
   await trx
     .updateTable("attempts")
-    .set({ status: "withdrawn", why: "its controls get the release with everybody else" })
+    .set({ status: "withdrawn", why: "controls get the release with everybody else" })
     .where("rollout", "=", rollout)
     .where("arm", "=", "control")
     .where("outcome", "is", null)

@@ -4,8 +4,8 @@
  */
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { machineFacts, printable, reportExitCode, versionFacts, writeReport } from "./frame.ts";
 import { exitOnSignals } from "../fleet/programs.ts";
+import { machineFacts, printable, reportExitCode, versionFacts, writeReport } from "./frame.ts";
 import { benchmarks } from "./registry.ts";
 
 const projectRoot = path.resolve(import.meta.dirname, "../..");
