@@ -8,7 +8,11 @@
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { checkModel } from "../onnx/checker.ts";
 import type { Model } from "../onnx/model.ts";
-import type { BoundPass, CalibrationNeed, PassContext, Report } from "./pass.ts";
+import { collectRanges } from "./calibration/collect.ts";
+import { calibrationMethod } from "./calibration/method.ts";
+import { tapModel } from "./calibration/tap-model.ts";
+import type { Workbench } from "./execute.ts";
+import type { BoundPass, CalibrationNeed, PassContext, PassResult, Report } from "./pass.ts";
 import type { Range } from "./quantize/scale.ts";
 
 export interface JournalEntry {
@@ -26,17 +30,11 @@ export interface PassProgress {
   readonly total: number;
 }
 
-/** Observes the wanted values of the model as it stands before the pass. */
-export type Calibrate = (
-  model: Model,
-  need: CalibrationNeed,
-) => Promise<ReadonlyMap<string, Range>>;
-
 export interface RunPassesOptions {
   readonly model: Model;
   readonly passes: readonly BoundPass[];
-  /** Needed when a pass asks for calibration. */
-  readonly calibrate?: Calibrate | undefined;
+  /** Needed when a pass needs samples. */
+  readonly workbench?: Workbench | undefined;
   readonly onProgress?: ((progress: PassProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -62,21 +60,22 @@ export async function runPasses(options: RunPassesOptions): Promise<RunPassesRes
     }
     const lack = guarded(pass, () => pass.requires(model));
     if (lack !== undefined) throw failed(pass, `the model does not fulfil a condition: ${lack}`);
-    const context = { ranges: await observedRanges(pass, model, options.calibrate) };
-    const { edited, entry } = runPass(pass, model, context);
+    const { workbench, signal } = options;
+    const ranges = await observedRanges(pass, model, { workbench, signal });
+    const { edited, entry } = await runPass(pass, model, { ranges, workbench, signal });
     model = edited;
     journal.push(entry);
   }
   return { model, journal };
 }
 
-function runPass(
+async function runPass(
   pass: BoundPass,
   model: Model,
   context: PassContext,
-): { edited: Model; entry: JournalEntry } {
+): Promise<{ edited: Model; entry: JournalEntry }> {
   const edited = model.clone();
-  const { modified, report } = guarded(pass, () => pass.run(context, edited));
+  const { modified, report } = await guardedRun(pass, context, edited);
   guarded(pass, () => checkModel(edited.toProto()));
   const broken = guarded(pass, () => pass.ensures(edited));
   if (broken !== undefined) throw failed(pass, `it did not do what it promises: ${broken}`);
@@ -93,15 +92,36 @@ function runPass(
 async function observedRanges(
   pass: BoundPass,
   model: Model,
-  calibrate: Calibrate | undefined,
+  { workbench, signal }: Pick<RunPassesOptions, "workbench" | "signal">,
 ): Promise<ReadonlyMap<string, Range>> {
   const need = guarded(pass, () => pass.calibration(model));
   if (need === undefined || need.tensors.length === 0) return new Map();
-  if (calibrate === undefined) throw failed(pass, "it needs calibration data and there are none");
-  const ranges = await calibrate(model, need);
+  if (workbench === undefined) throw failed(pass, "it needs calibration data and there are none");
+  const ranges = await calibrate(workbench, model, need, signal);
   const missing = need.tensors.find((name) => !ranges.has(name));
   if (missing !== undefined) throw failed(pass, `calibration says nothing of ${missing}`);
   return ranges;
+}
+
+/** Observes the wanted values of the model as it stands before the pass. */
+async function calibrate(
+  workbench: Workbench,
+  model: Model,
+  { tensors, options }: CalibrationNeed,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<string, Range>> {
+  const tapped = await workbench.load(tapModel(model, tensors).encode());
+  try {
+    return await collectRanges({
+      tensors,
+      method: calibrationMethod(options),
+      batches: workbench.calibration,
+      run: tapped.run,
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } finally {
+    await tapped.close();
+  }
 }
 
 /** Gives failures of the model under a pass the pass's name; our own bugs pass through. */
@@ -109,9 +129,26 @@ function guarded<T>(pass: BoundPass, action: () => T): T {
   try {
     return action();
   } catch (cause) {
-    if (!isFleetError(cause) || cause.code === "pass-failed") throw cause;
-    throw failed(pass, cause.message, cause);
+    throw named(pass, cause);
   }
+}
+
+async function guardedRun(
+  pass: BoundPass,
+  context: PassContext,
+  model: Model,
+): Promise<PassResult> {
+  try {
+    return await pass.run(context, model);
+  } catch (cause) {
+    throw named(pass, cause);
+  }
+}
+
+/** What calibration says of the data goes through, as what a bug throws does. */
+function named(pass: BoundPass, cause: unknown): unknown {
+  const isOurs = isFleetError(cause) && !["pass-failed", "calibration-failed"].includes(cause.code);
+  return isOurs ? failed(pass, cause.message, cause) : cause;
 }
 
 function failed(pass: BoundPass, why: string, cause?: unknown): FleetError {

@@ -10,6 +10,7 @@ import { z } from "zod";
 import { FleetError } from "../../shared/errors.ts";
 import type { Model } from "../onnx/model.ts";
 import type { CalibrationOptions } from "./calibration/method.ts";
+import type { Workbench } from "./execute.ts";
 import type { Range } from "./quantize/scale.ts";
 
 /** A line of a pass's report: counts, names, ratios. */
@@ -24,6 +25,9 @@ export interface PassResult {
 export interface PassContext {
   /** Observed ranges of the values that `calibration` asked for, by value name. */
   readonly ranges: ReadonlyMap<string, Range>;
+  /** Runs models on samples; absent when the recipe is applied without data. */
+  readonly workbench?: Workbench | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Which values a pass must have observed, and how. */
@@ -49,7 +53,7 @@ export interface BoundPass {
   /** What the model lacks for the pass to be right; undefined when it lacks nothing. */
   readonly requires: (model: Model) => string | undefined;
   readonly calibration: (model: Model) => CalibrationNeed | undefined;
-  readonly run: (context: PassContext, model: Model) => PassResult;
+  readonly run: (context: PassContext, model: Model) => PassResult | Promise<PassResult>;
   /** What the pass left broken; undefined when all is well. */
   readonly ensures: (model: Model) => string | undefined;
 }
@@ -59,8 +63,8 @@ export interface Pass {
   /** One sentence for people who choose. */
   readonly summary: string;
   readonly options: z.ZodType;
-  /** True when the pass observes activations, for which it needs samples. */
-  readonly needsCalibration: boolean;
+  /** True when the pass observes activations or runs the model, for which it needs samples. */
+  readonly needsSamples: boolean;
   /** Checks the options; throws `recipe-invalid`. */
   readonly bind: (options: unknown) => BoundPass;
 }
@@ -73,7 +77,13 @@ export interface PassDefinition<S extends z.ZodType> {
   readonly notApplicable?: (model: Model, options: z.output<S>) => string | undefined;
   readonly requires?: (model: Model, options: z.output<S>) => string | undefined;
   readonly calibration?: (model: Model, options: z.output<S>) => CalibrationNeed | undefined;
-  readonly run: (context: PassContext, model: Model, options: z.output<S>) => PassResult;
+  /** True when `run` needs the workbench; a pass with `calibration` needs samples anyway. */
+  readonly needsSamples?: boolean;
+  readonly run: (
+    context: PassContext,
+    model: Model,
+    options: z.output<S>,
+  ) => PassResult | Promise<PassResult>;
   readonly ensures?: (model: Model, options: z.output<S>) => string | undefined;
 }
 
@@ -96,7 +106,7 @@ export function definePass<S extends z.ZodType>(definition: PassDefinition<S>): 
     name,
     summary,
     options: definition.options,
-    needsCalibration: definition.calibration !== undefined,
+    needsSamples: definition.needsSamples === true || definition.calibration !== undefined,
     bind(input) {
       const parsed = definition.options.safeParse(input ?? {});
       if (!parsed.success) throw invalidOptions(name, parsed.error);

@@ -34,8 +34,8 @@ const recipeSchema = z.strictObject({
 export type Recipe = z.output<typeof recipeSchema>;
 
 export interface RecipeNeeds {
-  /** True when samples are needed to observe activations. */
-  readonly calibration: boolean;
+  /** True when samples are needed to observe activations or to run the model. */
+  readonly samples: boolean;
 }
 
 /**
@@ -77,8 +77,8 @@ export function bindPasses(recipe: Recipe): BoundPass[] {
 
 /** What the caller of a recipe must have at hand. */
 export function recipeNeeds(recipe: Recipe): RecipeNeeds {
-  const calibration = recipe.passes.some(({ pass }) => findPass(pass)?.needsCalibration === true);
-  return { calibration };
+  const samples = recipe.passes.some(({ pass }) => findPass(pass)?.needsSamples === true);
+  return { samples };
 }
 
 function parseYaml(text: string): unknown {

@@ -26,8 +26,8 @@ import { applyRecipe } from "../compress/compress.ts";
 import { auditFusion } from "../compress/fusion-audit.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
-import { calibrator } from "./calibrate.ts";
 import { compareWithSource, judgeAt, judgedSamples, scoresOf, sourceSamples } from "./score.ts";
+import { workbenchOf } from "./workbench.ts";
 import {
   type WorkerMessage,
   type WorkOrder,
@@ -220,7 +220,7 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
     const made = await applyRecipe({
       modelBytes: new Uint8Array(readFileSync(job.order.sourcePath)),
       recipe,
-      calibrate: calibrator(job.set, job.split.calibration, job.order.interface),
+      workbench: workbenchOf(job.set, job.split, job.order.interface),
     });
     if (made.outcome === "not-applicable") {
       return { status: "not-applicable", recipe: recipe.name, reason: made.reason };

@@ -4,8 +4,10 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { applyRecipe } from "../../controller/compress/compress.ts";
+import type { TensorValue, Workbench } from "../../controller/compress/execute.ts";
 import { parseRecipes } from "../../controller/compress/recipe.ts";
 import { makeGraph, makeModel, makeNode, makeValueInfo } from "../../controller/onnx/build.ts";
+import { Model } from "../../controller/onnx/model.ts";
 import { encodeModel } from "../../controller/onnx/proto.ts";
 import { floatTensor } from "../../controller/onnx/tensor.ts";
 import { seededRandom } from "../../shared/prng.ts";
@@ -14,6 +16,16 @@ const channels = 16;
 const side = 32;
 const weightCount = channels * channels * 9;
 const folder = new URL("../../shared/inference/probe-models/", import.meta.url);
+
+/** Every activation lies within ±4 for inputs within ±1: a fixed range needs no data and no run. */
+const range: TensorValue = { type: "float32", shape: [2], data: Float32Array.of(-4, 4) };
+const fixedRanges: Workbench = {
+  async load(modelBytes) {
+    const names = Model.decode(modelBytes).graph.outputNames;
+    return { run: async () => new Map(names.map((name) => [name, range])), close: async () => {} };
+  },
+  calibration: () => [new Map([["x", range]])],
+};
 
 export async function makeProbeModels(): Promise<void> {
   const float32 = float32Model();
@@ -26,8 +38,7 @@ export async function makeProbeModels(): Promise<void> {
   const made = await applyRecipe({
     modelBytes: float32,
     recipe,
-    // Every activation lies within ±4 for inputs within ±1: a fixed range needs no data.
-    calibrate: async ({ tensors }) => new Map(tensors.map((name) => [name, { min: -4, max: 4 }])),
+    workbench: fixedRanges,
   });
   if (made.outcome !== "made") throw new Error("the int8 recipe does not apply");
   mkdirSync(folder, { recursive: true });

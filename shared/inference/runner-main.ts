@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { env } from "onnxruntime-node";
 import type { ModelInterface } from "../artifact/bundle.ts";
 import { FleetError } from "../errors.ts";
-import { type Answer, answerOf } from "./processing/answer.ts";
+import { type Answer, answerOf, flattenTensors } from "./processing/answer.ts";
 import { prepareSample, sampleBytes } from "./processing/registry.ts";
 import {
   type Benchmark,
@@ -196,24 +196,11 @@ async function evaluate(model: Held, id: number): Promise<Evaluation> {
   for (const [index, sample] of samples.entries()) {
     const answer = await infer(model, feedsOf(model, sample));
     if (answer.kind === "classification") top1[index] = answer.index;
-    else outputs.push(flatten(answer));
+    else outputs.push(flattenTensors(answer.tensors));
     if (index % progressEvery === 0)
       reply({ kind: "progress", id, fraction: index / samples.length });
   }
   return { top1, outputs };
-}
-
-function flatten(answer: Extract<Answer, { kind: "tensors" }>): Float32Array {
-  const parts = Object.values(answer.tensors).map(({ data }) =>
-    Float32Array.from(data as ArrayLike<number>, Number),
-  );
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** Times `run` only, over consecutive samples from `firstSample` on. */

@@ -5,8 +5,6 @@
  */
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
-import { collectRanges } from "../../controller/compress/calibration/collect.ts";
-import { calibrationMethod } from "../../controller/compress/calibration/method.ts";
 import { type ApplyRecipeResult, applyRecipe } from "../../controller/compress/compress.ts";
 import type { Feeds } from "../../controller/compress/execute.ts";
 import { auditFusion } from "../../controller/compress/fusion-audit.ts";
@@ -19,6 +17,7 @@ import {
   optimizedBytes,
   runOnce,
   signalToNoise,
+  workbenchOf,
 } from "../unit/controller/compress/run-model.ts";
 
 const file = new URL(
@@ -104,17 +103,7 @@ async function compress(name: string): Promise<Extract<ApplyRecipeResult, { outc
   const result = await applyRecipe({
     modelBytes: original,
     recipe: recipes.find((recipe) => recipe.name === name)!,
-    async calibrate(request) {
-      const tapped = await loadModel(request.modelBytes);
-      const ranges = await collectRanges({
-        tensors: request.tensors,
-        method: calibrationMethod(request.options),
-        batches: () => [1, 2, 3, 4, 5, 6].map(page),
-        run: tapped.run,
-      });
-      await tapped.close();
-      return ranges;
-    },
+    workbench: workbenchOf(() => [1, 2, 3, 4, 5, 6].map(page)),
   });
   if (result.outcome !== "made") throw new Error(result.reason);
   return result;

@@ -75,7 +75,7 @@ function recipeOf(recipe: Recipe) {
     name: recipe.name,
     summary: recipe.summary,
     notFor: recipe.notFor ?? null,
-    needsCalibration: recipeNeeds(recipe).calibration,
+    needsCalibration: recipeNeeds(recipe).samples,
     passes: recipe.passes.map(({ pass, options }) => ({
       pass,
       summary: findPass(pass)?.summary ?? "",

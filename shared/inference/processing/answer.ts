@@ -60,6 +60,20 @@ function outputOf(outputs: Readonly<Record<string, OutputTensor>>, name: string)
   return tensor;
 }
 
+/** All values of all tensors, one after the other, as float32. */
+export function flattenTensors(tensors: Readonly<Record<string, OutputTensor>>): Float32Array {
+  const parts = Object.values(tensors).map(({ data }) =>
+    Float32Array.from(data as ArrayLike<number>, Number),
+  );
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
 /** First index of the largest value; −1 when no value is a number. */
 export function argMax(values: ArrayLike<number>): number {
   let best = -1;

@@ -3,36 +3,19 @@
  * model afterwards, nothing left to do the second time, and outputs within the tolerance it declares.
  */
 import { describe, expect, it } from "vitest";
-import { collectRanges } from "../../../../controller/compress/calibration/collect.ts";
-import { calibrationMethod } from "../../../../controller/compress/calibration/method.ts";
-import { tapModel } from "../../../../controller/compress/calibration/tap-model.ts";
 import type { TensorValue } from "../../../../controller/compress/execute.ts";
 import type { Tolerance } from "../../../../controller/compress/pass.ts";
-import { type Calibrate, runPasses } from "../../../../controller/compress/pass-manager.ts";
+import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { passes } from "../../../../controller/compress/passes/registry.ts";
 import { checkModel } from "../../../../controller/onnx/checker.ts";
-import { loadModel, runOnce, signalToNoise } from "./run-model.ts";
+import { runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
 import { type SampleNet, sampleNets } from "./sample-nets.ts";
 
 /** Samples that calibration sees; the comparison runs on another one. */
 const calibrationSeeds = [1, 2, 3, 4, 5, 6, 7, 8];
 const checkSeed = 5;
 
-const calibrateWith =
-  (net: SampleNet): Calibrate =>
-  async (model, need) => {
-    const tapped = await loadModel(tapModel(model, need.tensors).encode());
-    try {
-      return await collectRanges({
-        tensors: need.tensors,
-        method: calibrationMethod(need.options),
-        batches: () => calibrationSeeds.map(net.feeds),
-        run: tapped.run,
-      });
-    } finally {
-      await tapped.close();
-    }
-  };
+const workbenchFor = (net: SampleNet) => workbenchOf(() => calibrationSeeds.map(net.feeds));
 
 /** Says by how much outputs differ beyond the tolerance; an empty list when they do not. */
 function differences(
@@ -73,7 +56,7 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_name, pa
       const { journal } = await runPasses({
         model,
         passes: [bound],
-        calibrate: calibrateWith(net),
+        workbench: workbenchFor(net),
       });
       if (journal[0]?.modified === true) modified.push(net.name);
     }
@@ -88,8 +71,8 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_name, pa
       await expect(runPasses({ model, passes: [bound] })).rejects.toThrow(pass.name);
       return;
     }
-    const calibrate = calibrateWith(net);
-    const once = await runPasses({ model, passes: [bound], calibrate });
+    const workbench = workbenchFor(net);
+    const once = await runPasses({ model, passes: [bound], workbench });
     expect(model.toProto()).toBe(before);
     if (once.notApplicable !== undefined) {
       expect(once.model).toBe(model);
@@ -99,7 +82,7 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_name, pa
     if (once.journal[0]!.modified === false) {
       expect(once.model.encode()).toEqual(model.encode());
     }
-    const twice = await runPasses({ model: once.model, passes: [bound], calibrate });
+    const twice = await runPasses({ model: once.model, passes: [bound], workbench });
     expect(twice.journal[0]?.modified ?? false).toBe(false);
     expect(twice.model.encode()).toEqual(once.model.encode());
     const feeds = net.feeds(checkSeed);

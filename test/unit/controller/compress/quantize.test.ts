@@ -2,7 +2,6 @@
 import { describe, expect, it } from "vitest";
 import { collectRanges } from "../../../../controller/compress/calibration/collect.ts";
 import { calibrationMethod } from "../../../../controller/compress/calibration/method.ts";
-import { tapModel } from "../../../../controller/compress/calibration/tap-model.ts";
 import { auditFusion, type FusionAudit } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
@@ -16,7 +15,7 @@ import {
   tensorFloats,
 } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
-import { loadModel, optimizedBytes, runOnce, signalToNoise } from "./run-model.ts";
+import { optimizedBytes, runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
 import { buildModel, feedsOf, node } from "./sample-nets.ts";
 
 const imageShape = [1, 4, 8, 8];
@@ -53,17 +52,7 @@ async function quantizeModel(
   return runPasses({
     model,
     passes: [findPass("quantize-static")!.bind(passOptions)],
-    async calibrate(current, need) {
-      const tapped = await loadModel(tapModel(current, need.tensors).encode());
-      const ranges = await collectRanges({
-        tensors: need.tensors,
-        method: calibrationMethod(need.options),
-        batches: () => [1, 2, 3, 4].map(feeds),
-        run: tapped.run,
-      });
-      await tapped.close();
-      return ranges;
-    },
+    workbench: workbenchOf(() => [1, 2, 3, 4].map(feeds)),
   });
 }
 

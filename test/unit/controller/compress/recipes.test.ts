@@ -2,13 +2,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { z } from "zod";
-import { collectRanges } from "../../../../controller/compress/calibration/collect.ts";
-import { calibrationMethod } from "../../../../controller/compress/calibration/method.ts";
-import { applyRecipe, type CalibrationRequest } from "../../../../controller/compress/compress.ts";
+import { applyRecipe } from "../../../../controller/compress/compress.ts";
 import { definePass, exactTolerance, noOptions } from "../../../../controller/compress/pass.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { parseRecipes, recipeNeeds } from "../../../../controller/compress/recipe.ts";
-import { loadModel, runOnce } from "./run-model.ts";
+import { runOnce, workbenchOf } from "./run-model.ts";
 import { sampleNets } from "./sample-nets.ts";
 
 const text = readFileSync(
@@ -28,8 +26,8 @@ describe("the recipes that come along", () => {
       "int8-static-reduced-range",
       "int8-dynamic",
     ]);
-    expect(recipeNeeds(recipe("int8-static"))).toEqual({ calibration: true });
-    expect(recipeNeeds(recipe("int8-dynamic"))).toEqual({ calibration: false });
+    expect(recipeNeeds(recipe("int8-static"))).toEqual({ samples: true });
+    expect(recipeNeeds(recipe("int8-dynamic"))).toEqual({ samples: false });
   });
 
   it.each(recipes.map(({ name }) => name))("%s makes a variant that runs", async (name) => {
@@ -40,17 +38,7 @@ describe("the recipes that come along", () => {
       modelBytes,
       recipe: recipe(name),
       onProgress: ({ pass }) => void progress.push(pass),
-      async calibrate(request) {
-        const tapped = await loadModel(request.modelBytes);
-        const ranges = await collectRanges({
-          tensors: request.tensors,
-          method: calibrationMethod(request.options),
-          batches: () => [1, 2, 3].map(net.feeds),
-          run: tapped.run,
-        });
-        await tapped.close();
-        return ranges;
-      },
+      workbench: workbenchOf(() => [1, 2, 3].map(net.feeds)),
     });
     if (result.outcome !== "made") throw new Error(result.reason);
     expect(progress).toEqual(recipe(name).passes.map(({ pass }) => pass));
@@ -104,10 +92,9 @@ describe("the driver", () => {
   const modelBytes = residual!.model().encode();
 
   it("makes the same bytes each time", async () => {
-    const ranges = async (request: CalibrationRequest) =>
-      new Map(request.tensors.map((name) => [name, { min: -1, max: 3 }]));
+    const workbench = workbenchOf(() => [1, 2, 3].map(residual!.feeds));
     const make = async () => {
-      const options = { modelBytes, recipe: recipe("int8-static"), calibrate: ranges };
+      const options = { modelBytes, recipe: recipe("int8-static"), workbench };
       const result = await applyRecipe(options);
       if (result.outcome !== "made") throw new Error(result.reason);
       return Buffer.from(result.bytes);

@@ -3,13 +3,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
-import type { RunBatch, TensorValue } from "../../../../controller/compress/execute.ts";
+import type {
+  Batches,
+  LoadedModel,
+  TensorValue,
+  Workbench,
+} from "../../../../controller/compress/execute.ts";
 import type { DataType, TensorData } from "../../../../controller/onnx/data-type.ts";
-
-export interface RunningModel {
-  readonly run: RunBatch;
-  readonly close: () => Promise<void>;
-}
 
 const sessionOptions: ort.InferenceSession.SessionOptions = {
   intraOpNumThreads: 1,
@@ -17,8 +17,14 @@ const sessionOptions: ort.InferenceSession.SessionOptions = {
   logSeverityLevel: 3,
 };
 
-export async function loadModel(bytes: Uint8Array): Promise<RunningModel> {
-  const session = await ort.InferenceSession.create(bytes, sessionOptions);
+export async function loadModel(
+  bytes: Uint8Array,
+  graphOptimizationLevel: "basic" | "all" = "all",
+): Promise<LoadedModel> {
+  const session = await ort.InferenceSession.create(bytes, {
+    ...sessionOptions,
+    graphOptimizationLevel,
+  });
   return {
     async run(feeds) {
       const tensors = [...feeds].map(([name, value]) => [name, toOrt(value)] as const);
@@ -26,6 +32,15 @@ export async function loadModel(bytes: Uint8Array): Promise<RunningModel> {
       return new Map(Object.entries(results).map(([name, tensor]) => [name, fromOrt(tensor)]));
     },
     close: () => session.release(),
+  };
+}
+
+/** Runs models of this process on these samples. */
+export function workbenchOf(calibration: () => Batches, heldOut?: () => Batches): Workbench {
+  return {
+    load: (bytes, optimization = "basic") => loadModel(bytes, optimization),
+    calibration,
+    ...(heldOut === undefined ? {} : { heldOut }),
   };
 }
 

@@ -1,0 +1,112 @@
+/** Runs models on the samples of a golden set, with sessions in this worker process. */
+import type { ModelInterface } from "../../shared/artifact/bundle.ts";
+import { type GoldenSet, goldenSampleBytes } from "../../shared/evaluation/golden-set.ts";
+import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
+import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
+import { answerOf, flattenTensors } from "../../shared/inference/processing/answer.ts";
+import { prepareSample } from "../../shared/inference/processing/registry.ts";
+import { openSession } from "../../shared/inference/session.ts";
+import type {
+  Feeds,
+  Judge,
+  LoadedModel,
+  Outputs,
+  TensorValue,
+  Workbench,
+} from "../compress/execute.ts";
+import type { DataType } from "../onnx/data-type.ts";
+import { type Answers, judgeAt } from "./score.ts";
+
+/** What may be tuned on: never the sealed samples, nor those of shards. */
+export type TuningSamples = Pick<GoldenSplit, "calibration" | "selection">;
+
+export function workbenchOf(set: GoldenSet, split: TuningSamples, spec: ModelInterface): Workbench {
+  const judge = judgeOf(set, split.selection, spec);
+  return {
+    load: loadModel,
+    calibration: () => batches(set, split.calibration, spec),
+    heldOut: () => batches(set, split.selection, spec),
+    ...(judge === undefined ? {} : { judge }),
+  };
+}
+
+async function loadModel(
+  modelBytes: Uint8Array,
+  optimization: "basic" | "all" = "basic",
+): Promise<LoadedModel> {
+  const session = await openSession(modelBytes, { optimization });
+  const ranks = new Map(session.inputs.map(({ name, shape }) => [name, shape.length]));
+  return {
+    async run(feeds) {
+      const results = await session.run(
+        Object.fromEntries(
+          [...feeds].map(([name, { type, shape, data }]) => [
+            name,
+            { dtype: type, shape: fitted(shape, ranks.get(name)), data: data as Float32Array },
+          ]),
+        ),
+      );
+      return new Map(
+        Object.entries(results).map(([name, { dtype, shape, data }]): [string, TensorValue] => [
+          name,
+          { type: dtype as DataType, shape, data },
+        ]),
+      );
+    },
+    close: () => session.release(),
+  };
+}
+
+/** A sample's shape carries a batch axis of 1, which models of one sample have not. */
+function fitted(shape: readonly number[], rank: number | undefined): readonly number[] {
+  return rank === shape.length - 1 ? shape.slice(1) : shape;
+}
+
+/** One sample per batch: memory does not grow with their number. */
+function* batches(set: GoldenSet, indices: Uint32Array, spec: ModelInterface): Generator<Feeds> {
+  for (const index of indices) {
+    yield new Map(
+      spec.inputs.map((input): [string, TensorValue] => {
+        const golden = set.inputs[input.tensor]!;
+        const bytes = goldenSampleBytes(golden);
+        const raw = golden.data.subarray(index * bytes, (index + 1) * bytes);
+        const { dtype, shape, data } = prepareSample(input, raw);
+        return [input.tensor, { type: dtype as DataType, shape: [1, ...shape], data }];
+      }),
+    );
+  }
+}
+
+function judgeOf(set: GoldenSet, indices: Uint32Array, spec: ModelInterface): Judge | undefined {
+  const metric = metricOf(set.metric);
+  if (metric === undefined) return undefined;
+  const { regionSlice } = set;
+  return {
+    losses: (outputs) =>
+      judgeAt(metric, set, answersOf(set, indices, spec, outputs), indices).losses,
+    ...(regionSlice && {
+      slices: Array.from(indices, (at) => regionSlice.names[regionSlice.index[at]!]!),
+    }),
+  };
+}
+
+/** Answers at the places of their samples in the pool. */
+function answersOf(
+  set: GoldenSet,
+  indices: Uint32Array,
+  spec: ModelInterface,
+  outputs: readonly Outputs[],
+): Answers {
+  const top1 = new Int32Array(set.count).fill(-1);
+  const tensors: Float32Array[] = [];
+  for (const [at, index] of indices.entries()) {
+    const named = [...outputs[at]!].map(([name, { type, shape, data }]) => [
+      name,
+      { dtype: type, shape, data: data as Float32Array },
+    ]);
+    const answer = answerOf(spec.output, Object.fromEntries(named));
+    if (answer.kind === "classification") top1[index] = answer.index;
+    else tensors[index] = flattenTensors(answer.tensors);
+  }
+  return { top1, outputs: tensors };
+}
