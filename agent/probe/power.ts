@@ -5,8 +5,8 @@
  * Invariant: declared hardware is what it was declared to be; the machine under it is not asked.
  */
 import type { Profile, ProfileOverride } from "../../shared/devices/profile.ts";
+import { readText } from "../../shared/files/read-text.ts";
 import type { Files } from "../../shared/ports/files.ts";
-import { readText } from "./read-text.ts";
 
 export interface Power {
   readonly source: Profile["power"];

@@ -3,16 +3,16 @@
  * for the rest. Declared overrides imitate other hardware and mark the profile as emulated.
  */
 import { z } from "zod";
+import { readIsa } from "../../shared/devices/isa.ts";
 import {
-  isaFlags,
   type Profile,
   type ProfileOverride,
   profileOverrideSchema,
   profileSchema,
 } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { readText } from "../../shared/files/read-text.ts";
 import type { Files } from "../../shared/ports/files.ts";
-import { readText } from "./read-text.ts";
 
 /** What the operating system tells; the real one is made in main. */
 export interface Inventory {
@@ -46,7 +46,7 @@ export async function probe(options: {
     kernel: inventory.kernel,
     cpuModel: inventory.cpuModel,
     cores: inventory.cores,
-    isa: await isaOf(files),
+    isa: await readIsa(files),
     ramBytes: inventory.ramBytes,
     storageFreeBytes: space.freeBytes,
     storageTotalBytes: space.totalBytes,
@@ -69,14 +69,6 @@ export function parseOverride(bytes: Uint8Array): ProfileOverride {
     const why = cause instanceof z.ZodError ? z.prettifyError(cause) : "not JSON";
     throw new FleetError("config-invalid", `profile override: ${why}`, { cause });
   }
-}
-
-/** The kernel lists flags as "flags" (x86) or "Features" (Arm). */
-async function isaOf(files: Files): Promise<Profile["isa"]> {
-  const text = await readText(files, "/proc/cpuinfo");
-  const line = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(text)?.[1] ?? "";
-  const found = new Set(line.split(/\s+/));
-  return isaFlags.filter((flag) => found.has(flag));
 }
 
 export async function thermalZones(files: Files): Promise<Profile["thermalZones"]> {

@@ -5,9 +5,10 @@
  * Sources: proc_loadavg(5); kernel documentation of sysfs-class-thermal and of
  * x86 thermal_throttle; the firmware's get_throttled bits of the Raspberry Pi.
  */
+
+import { readText } from "../../shared/files/read-text.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import type { Power } from "../probe/power.ts";
-import { readText } from "../probe/read-text.ts";
 
 const thermalRoot = "/sys/class/thermal";
 const firmwareThrottle = "/sys/devices/platform/soc/soc:firmware/get_throttled";

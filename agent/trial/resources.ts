@@ -13,13 +13,13 @@ import {
   latencyGate,
   memoryGate,
 } from "../../shared/evaluation/resource-gates.ts";
+import { compareLatency } from "../../shared/inference/compare-latency.ts";
+import { findEnergyCounter } from "../../shared/inference/energy.ts";
 import type { Runner } from "../../shared/inference/runner.ts";
 import type { GateResult } from "../../shared/protocol/messages/attempt-outcome.ts";
 import { median } from "../../shared/statistics/median.ts";
 import type { AgentContext } from "../context.ts";
-import { findEnergyCounter } from "./energy.ts";
 import { lowBattery, readMachine, unfitBetween } from "./environment.ts";
-import { compareLatency } from "./latency.ts";
 
 /** Pauses before the second, third and fourth look. */
 const pausesMs = [5_000, 60_000, 300_000] as const;

@@ -11,7 +11,6 @@ import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { nameSchema } from "../../shared/artifact/names.ts";
 import { assert } from "../../shared/assert.ts";
-import { FleetError, isErrorCode } from "../../shared/errors.ts";
 import { encodeReference } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool } from "../../shared/evaluation/golden-split.ts";
 import type { Recipe } from "../compress/recipe.ts";
@@ -21,7 +20,8 @@ import type { Database } from "../storage/database.ts";
 import { findGoldenSet, listShards, type StoredGoldenSet } from "../storage/golden/repository.ts";
 import { requireVersion, type StoredVersion } from "../storage/models/repository.ts";
 import type { ReferenceTable, VariantTable } from "../storage/schema.ts";
-import { type WorkOrder, type WorkResult, workerMessageSchema } from "./worker-protocol.ts";
+import { superviseWorker } from "./supervise.ts";
+import type { WorkOrder, WorkResult } from "./worker-protocol.ts";
 
 export const compressInputSchema = z.object({
   model: nameSchema,
@@ -33,8 +33,6 @@ export type CompressInput = z.infer<typeof compressInputSchema>;
 
 type Progress = (fraction: number, message: string) => Promise<void>;
 type Ready = Extract<WorkResult, { status: "ready" }>;
-
-const entry = new URL("./compress-worker-main.ts", import.meta.url);
 
 /** Errors: `job-failed`, `job-cancelled` as the signal's reason, and what the worker answers. */
 export async function runCompress(
@@ -52,14 +50,19 @@ export async function runCompress(
   await ctx.files.makeDirectory(scratchDir);
   try {
     const order = workOrder(ctx, { version, golden, recipes, scratchDir });
-    await superviseWorker(ctx, { order, signal, onProgress }, (result) =>
-      storeVariant(ctx, {
-        version,
-        golden,
-        recipe: recipes.find(({ name }) => name === result.recipe),
-        result,
-      }),
-    );
+    await superviseWorker(ctx, {
+      order,
+      timeoutMs: ctx.config.jobTimeoutMs,
+      signal,
+      onProgress,
+      onResult: (result) =>
+        storeVariant(ctx, {
+          version,
+          golden,
+          recipe: recipes.find(({ name }) => name === result.recipe),
+          result,
+        }),
+    });
   } finally {
     await ctx.files.remove(scratchDir);
   }
@@ -82,7 +85,7 @@ async function missingRecipes(ctx: ControllerContext, input: CompressInput): Pro
   );
 }
 
-function recipeHash(recipe: Recipe): string {
+export function recipeHash(recipe: Recipe): string {
   return sha256Hex(canonicalJson(recipe));
 }
 
@@ -108,62 +111,6 @@ function workOrder(
     memoryBytesMax: ctx.config.jobMemoryBytesMax,
     scratchDir,
   };
-}
-
-/** Runs the worker to its end; kills it on abort and after the job's time. */
-function superviseWorker(
-  ctx: ControllerContext,
-  job: { order: WorkOrder; signal: AbortSignal; onProgress: Progress },
-  onResult: (result: WorkResult) => Promise<void>,
-): Promise<void> {
-  const heapMegabytes = Math.ceil(ctx.config.jobMemoryBytesMax / 2 ** 20);
-  const child = ctx.processes.fork(entry, {
-    env: { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` },
-  });
-  return new Promise((resolve, reject) => {
-    let storing: Promise<void> = Promise.resolve();
-    let failure: unknown;
-    let done = false;
-    const end = (error: unknown) => {
-      failure ??= error;
-      child.kill("SIGKILL");
-    };
-    const cancelTimeout = ctx.clock.after(ctx.config.jobTimeoutMs, () =>
-      end(new FleetError("job-failed", `the job took longer than ${ctx.config.jobTimeoutMs} ms`)),
-    );
-    const abort = () => end(job.signal.reason);
-    job.signal.addEventListener("abort", abort);
-    if (job.signal.aborted) abort();
-    child.onMessage((raw) => {
-      storing = storing.then(async () => {
-        const message = workerMessageSchema.parse(raw);
-        if (message.kind === "progress") await job.onProgress(message.fraction, message.message);
-        else if (message.kind === "result") await onResult(message.result);
-        else if (message.kind === "done") done = true;
-        else
-          end(
-            new FleetError(
-              isErrorCode(message.code) ? message.code : "job-failed",
-              message.message,
-            ),
-          );
-      });
-      storing.catch(end);
-    });
-    child.onExit(({ code, signal }) => {
-      cancelTimeout();
-      job.signal.removeEventListener("abort", abort);
-      storing.then(() => {
-        if (done && failure === undefined) resolve();
-        else
-          reject(
-            failure ??
-              new FleetError("job-failed", `the worker ended (${signal ?? `code ${code}`})`),
-          );
-      }, reject);
-    });
-    child.send(job.order);
-  });
 }
 
 interface MadeVariant {

@@ -10,20 +10,18 @@ import { encodeShard } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool, splitSizes } from "../../shared/evaluation/golden-split.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { ControllerContext } from "../context.ts";
-import { checkModel } from "../onnx/checker.ts";
-import { Model } from "../onnx/model.ts";
 import { recordBlobs } from "../storage/blobs/repository.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import { findGoldenSet, insertGoldenSet, type StoredShard } from "../storage/golden/repository.ts";
 import { findVersion, insertVersion, type StoredVersion } from "../storage/models/repository.ts";
 import { type GoldenFiles, readGoldenSet } from "./golden.ts";
-import { checkFit, defaultInterface } from "./interface.ts";
+import { checkedInterface } from "./interface.ts";
 
 /** Seed of new splits. Each golden set keeps the one it was split with. */
-const splitSeed = 20_260_301;
+export const splitSeed = 20_260_301;
 
 /** Longest ONNX file, in bytes: 2 GiB is where protobuf ends; models for devices are far below. */
-const sourceBytesMax = 2 ** 30;
+export const sourceBytesMax = 2 ** 30;
 
 export type ImportContext = Pick<ControllerContext, "db" | "blobs" | "clock" | "processes">;
 
@@ -44,11 +42,8 @@ export async function importVersion(
   wanted: NewVersion,
 ): Promise<StoredVersion> {
   const source = await ctx.blobs.read(wanted.sourceSha256, { maxBytes: sourceBytesMax });
-  const model = Model.decode(source);
-  checkModel(model.toProto());
   const golden = await readGoldenSet(ctx.blobs, wanted.golden);
-  const modelInterface = wanted.interface ?? defaultInterface(model, golden);
-  checkFit(model, modelInterface, golden);
+  const modelInterface = checkedInterface(source, golden, wanted.interface);
 
   const version: StoredVersion = {
     model: wanted.model,

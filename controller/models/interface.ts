@@ -12,7 +12,24 @@ import { FleetError } from "../../shared/errors.ts";
 import { type GoldenSet, goldenSampleBytes } from "../../shared/evaluation/golden-set.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { prepareSample } from "../../shared/inference/processing/registry.ts";
-import type { Model } from "../onnx/model.ts";
+import { checkModel } from "../onnx/checker.ts";
+import { Model } from "../onnx/model.ts";
+
+/**
+ * The interface that an operator wrote, or one made from file and set, after checking that all three fit.
+ * Errors: those of the codec and checker, `golden-mismatch`, `onnx-unsupported`.
+ */
+export function checkedInterface(
+  sourceBytes: Uint8Array,
+  golden: GoldenSet,
+  written: ModelInterface | undefined,
+): ModelInterface {
+  const model = Model.decode(sourceBytes);
+  checkModel(model.toProto());
+  const spec = written ?? defaultInterface(model, golden);
+  checkFit(model, spec, golden);
+  return spec;
+}
 
 /** Inputs that a caller must feed. */
 function fedInputs({ graph }: Model): string[] {
@@ -24,7 +41,7 @@ function fedInputs({ graph }: Model): string[] {
  * model wants another type; numbered labels for classifiers, raw tensors otherwise.
  * Errors: `golden-mismatch`, `onnx-unsupported`.
  */
-export function defaultInterface(model: Model, golden: GoldenSet): ModelInterface {
+function defaultInterface(model: Model, golden: GoldenSet): ModelInterface {
   const inputs = fedInputs(model).map((tensor): InputSpec => {
     const sample = golden.inputs[tensor];
     if (sample === undefined) throw mismatch(`the golden set has no samples for input ${tensor}`);
@@ -54,7 +71,7 @@ export function defaultInterface(model: Model, golden: GoldenSet): ModelInterfac
 }
 
 /** Errors: `golden-mismatch`, naming what does not fit what. */
-export function checkFit(model: Model, spec: ModelInterface, golden: GoldenSet): void {
+function checkFit(model: Model, spec: ModelInterface, golden: GoldenSet): void {
   const described = new Set(spec.inputs.map(({ tensor }) => tensor));
   for (const name of fedInputs(model)) {
     if (!described.has(name)) throw mismatch(`the interface does not describe input ${name}`);

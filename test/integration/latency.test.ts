@@ -7,7 +7,6 @@ import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { compareLatency } from "../../agent/trial/latency.ts";
 import { looksMax } from "../../agent/trial/resources.ts";
 import { makeGraph, makeModel, makeNode, makeValueInfo } from "../../controller/onnx/build.ts";
 import { encodeModel } from "../../controller/onnx/proto.ts";
@@ -18,6 +17,7 @@ import { systemRandom } from "../../shared/adapters/system-random.ts";
 import type { ModelInterface } from "../../shared/artifact/bundle.ts";
 import { alphaOf } from "../../shared/evaluation/error-budget.ts";
 import { latencyGate } from "../../shared/evaluation/resource-gates.ts";
+import { compareLatency } from "../../shared/inference/compare-latency.ts";
 import { type Runner, startRunner } from "../../shared/inference/runner.ts";
 import { temporaryFolder } from "../helpers/test-controller.ts";
 

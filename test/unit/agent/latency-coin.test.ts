@@ -1,6 +1,6 @@
 /** The coin of a latency comparison: it alone says which model of a pair runs first. */
 import { expect, it } from "vitest";
-import { compareLatency } from "../../../agent/trial/latency.ts";
+import { compareLatency } from "../../../shared/inference/compare-latency.ts";
 import type { Runner } from "../../../shared/inference/runner.ts";
 import { median } from "../../../shared/statistics/median.ts";
 

@@ -1,9 +1,9 @@
 /** Parts of a trial: what the machine says of itself, energy counters, looks that are counted, pauses. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findEnergyCounter, spentBetween } from "../../../agent/trial/energy.ts";
 import { lowBattery, readMachine, unfitBetween } from "../../../agent/trial/environment.ts";
 import { looksMax, pauseAfter } from "../../../agent/trial/resources.ts";
 import { verdictOf } from "../../../agent/trial/verdict.ts";
+import { findEnergyCounter, spentBetween } from "../../../shared/inference/energy.ts";
 import type { Files } from "../../../shared/ports/files.ts";
 import { type AgentFolder, agentFolder } from "../../helpers/agent-context.ts";
 

@@ -1,5 +1,5 @@
 /** Small files of /proc and /sys as text. */
-import type { Files } from "../../shared/ports/files.ts";
+import type { Files } from "../ports/files.ts";
 
 const bytesMax = 1_000_000;
 

@@ -2,8 +2,9 @@
  * The machine's energy counter, where there is one: RAPL of x86 (readable by root alone since 2020) or
  * an energy sensor of hwmon. Both count microjoules of the whole package, idle power included.
  */
-import type { Files } from "../../shared/ports/files.ts";
-import { readText } from "../probe/read-text.ts";
+
+import { readText } from "../files/read-text.ts";
+import type { Files } from "../ports/files.ts";
 
 const raplZone = "/sys/class/powercap/intel-rapl:0";
 const hwmonRoot = "/sys/class/hwmon";

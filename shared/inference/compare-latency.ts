@@ -9,10 +9,11 @@
  * each core; the same happens on processors with large and small cores). Processor time does not count while another process has the core, so a model that is twice
  * as slow is seen on a busy machine too. A block is short, so that the two of a pair see the same load.
  */
-import type { Runner } from "../../shared/inference/runner.ts";
-import type { Random } from "../../shared/ports/random.ts";
-import { median, pairsForBound } from "../../shared/statistics/median.ts";
+
+import type { Random } from "../ports/random.ts";
+import { median, pairsForBound } from "../statistics/median.ts";
 import { type EnergyCounter, spentBetween } from "./energy.ts";
+import type { Runner } from "./runner.ts";
 
 /** Time that one block should take, in ms. */
 const blockMs = 25;
