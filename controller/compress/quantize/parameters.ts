@@ -5,10 +5,13 @@
 import { assert } from "../../../shared/assert.ts";
 import {
   activationParameters,
+  clamp,
   type QuantizationParameters,
   type Range,
+  roundHalfEven,
   scaleWithin,
 } from "./scale.ts";
+import type { ActivationFormat } from "./scheme.ts";
 import type { SelectedNode, Selection } from "./selection.ts";
 
 /** Values whose range has to be observed. */
@@ -25,6 +28,7 @@ export function valuesToObserve(selection: Selection): string[] {
 export function valueParameters(
   selection: Selection,
   ranges: ReadonlyMap<string, Range>,
+  format: ActivationFormat,
 ): Map<string, QuantizationParameters> {
   const makers = makersOf(selection);
   const parameters = new Map<string, QuantizationParameters>();
@@ -33,7 +37,9 @@ export function valueParameters(
     if (known !== undefined) return known;
     const origin = selection.sharedWith.get(name);
     const made =
-      origin === undefined ? ownParameters(makers.get(name), name, ranges) : parametersOf(origin);
+      origin === undefined
+        ? ownParameters(makers.get(name), name, ranges, format)
+        : parametersOf(origin);
     parameters.set(name, made);
     return made;
   };
@@ -45,14 +51,28 @@ function ownParameters(
   maker: SelectedNode | undefined,
   name: string,
   ranges: ReadonlyMap<string, Range>,
+  format: ActivationFormat,
 ): QuantizationParameters {
   const range = fixedRange(maker) ?? ranges.get(name);
   assert(range !== undefined, `no range of ${name} was observed`);
   const bounds = maker?.absorbed?.bounds;
-  if (bounds === undefined) return activationParameters(range);
+  if (bounds === undefined) return activationParameters(range, format);
   const max = Math.min(range.max, bounds.max);
-  const { scale, zeroPoint } = activationParameters({ min: 0, max });
-  return { scale: max > 0 ? scaleWithin(scale, bounds.max) : scale, zeroPoint };
+  const { scale, zeroPoint } = activationParameters({ min: 0, max }, format);
+  const steps = format.codes.max - zeroPoint;
+  return { scale: max > 0 ? scaleWithin(scale, bounds.max, steps) : scale, zeroPoint };
+}
+
+/** Stored codes that calibration reaches at a value; all of them where no range was observed. */
+export function codesReached(
+  range: Range | undefined,
+  { scale, zeroPoint }: QuantizationParameters,
+  { codes }: ActivationFormat,
+): Range {
+  if (range === undefined) return codes;
+  const codeOf = (value: number): number =>
+    clamp(roundHalfEven(Math.fround(value / scale)) + zeroPoint, codes);
+  return { min: codeOf(range.min), max: codeOf(range.max) };
 }
 
 function fixedRange(maker: SelectedNode | undefined): Range | undefined {

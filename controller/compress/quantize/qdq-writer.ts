@@ -7,15 +7,23 @@ import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
 import { makeTensor } from "../../onnx/tensor.ts";
 import type { QuantizationParameters } from "./scale.ts";
+import type { ActivationFormat } from "./scheme.ts";
 
-type StoredType = "float32" | "uint8" | "int8" | "int32";
+type CodeType = "uint8" | "int8" | "int32";
+
+type StoredType = "float32" | CodeType;
+
+const codeArrays = { int32: Int32Array, int8: Int8Array, uint8: Uint8Array };
 
 export class QdqWriter {
   readonly #graph: Graph;
   readonly #constants = new Map<string, string>();
 
-  constructor(graph: Graph) {
+  readonly #activations: ActivationFormat;
+
+  constructor(graph: Graph, activations: ActivationFormat) {
     this.#graph = graph;
+    this.#activations = activations;
   }
 
   /**
@@ -45,7 +53,7 @@ export class QdqWriter {
   /** A constant of codes behind DequantizeLinear; returns the value to read. */
   dequantizedConstant(options: {
     readonly hint: string;
-    readonly type: "uint8" | "int8" | "int32";
+    readonly type: CodeType;
     readonly shape: readonly number[];
     readonly codes: Uint8Array | Int8Array | Int32Array;
     /** One scale, or one per entry of `axis`. */
@@ -60,13 +68,12 @@ export class QdqWriter {
     const perChannel = scales.length > 1;
     const dims = perChannel ? [scales.length] : [];
     const output = graph.uniqueName(`${hint}_dq`);
-    const zeroPoints = { int32: Int32Array, int8: Int8Array, uint8: Uint8Array }[type];
     graph.addNode({
       opType: "DequantizeLinear",
       inputs: [
         name,
         this.#constant("float32", dims, scales),
-        this.#constant(type, dims, new zeroPoints(scales.length).fill(options.zeroPoint)),
+        this.#zeroPoints(type, dims, options.zeroPoint),
       ],
       outputs: [output],
       ...(perChannel ? { attributes: { axis: { int: axis } } } : {}),
@@ -76,7 +83,7 @@ export class QdqWriter {
 
   #addPair(from: string, codes: string, to: string, parameters: QuantizationParameters): Node {
     const scale = this.#constant("float32", [], Float32Array.of(parameters.scale));
-    const zeroPoint = this.#constant("uint8", [], Uint8Array.of(parameters.zeroPoint));
+    const zeroPoint = this.#zeroPoints(this.#activations.type, [], parameters.zeroPoint);
     this.#graph.addNode({
       opType: "QuantizeLinear",
       inputs: [from, scale, zeroPoint],
@@ -87,6 +94,12 @@ export class QdqWriter {
       inputs: [codes, scale, zeroPoint],
       outputs: [to],
     });
+  }
+
+  /** The name of a constant that is the zero point everywhere. */
+  #zeroPoints(type: CodeType, dims: readonly number[], zeroPoint: number): string {
+    const array = codeArrays[type];
+    return this.#constant(type, dims, new array(dims[0] ?? 1).fill(zeroPoint) as never);
   }
 
   /** The name of a constant with this content. */

@@ -4,6 +4,7 @@
  * Source: onnxruntime 1.30, quantization/quant_utils.py, compute_scale_zp and quantize_nparray.
  */
 import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
+import type { ActivationFormat } from "./scheme.ts";
 
 /** The values that a tensor takes; both ends are reached. */
 export interface Range {
@@ -20,9 +21,6 @@ export interface QuantizationParameters {
 /** numpy.finfo(float32).tiny: a scale below it counts as no scale. */
 const scaleMin = 1.1754943508222875e-38;
 
-/** Codes of uint8 activations. */
-const activationCodes: Range = { min: 0, max: 255 };
-
 /**
  * Codes of symmetric int8 weights. The reduced ones keep the sum of two products below the 16 bits
  * in which x86 without VNNI adds them (2 · 255 · 64 < 32768).
@@ -31,25 +29,34 @@ export function weightCodes(reduceRange: boolean): Range {
   return reduceRange ? { min: -64, max: 64 } : { min: -127, max: 127 };
 }
 
-/** Asymmetric uint8. The range is widened to hold 0, which padding and ReLU need exactly. */
-export function activationParameters(range: Range): QuantizationParameters {
-  const min = Math.fround(Math.min(range.min, 0));
-  const max = Math.fround(Math.max(range.max, 0));
-  const step = Math.fround(max - min) / (activationCodes.max - activationCodes.min);
+/**
+ * Scale and zero point of activations. The range is widened to hold 0, which padding and ReLU need
+ * exactly; a symmetric format widens it to both sides alike.
+ */
+export function activationParameters(
+  range: Range,
+  { codes, symmetric }: ActivationFormat,
+): QuantizationParameters {
+  const low = Math.fround(Math.min(range.min, 0));
+  const high = Math.fround(Math.max(range.max, 0));
+  const magnitude = Math.max(-low, high);
+  const [min, max] = symmetric ? [-magnitude, magnitude] : [low, high];
+  const step = Math.fround(max - min) / (codes.max - codes.min);
   if (step < scaleMin) return { scale: 1, zeroPoint: 0 };
-  const zeroPoint = roundHalfEven(activationCodes.min - min / step);
-  return { scale: Math.fround(step), zeroPoint: clamp(zeroPoint, activationCodes) };
+  const zeroPoint = symmetric
+    ? roundHalfEven((codes.min + codes.max) / 2)
+    : roundHalfEven(codes.min - min / step);
+  return { scale: Math.fround(step), zeroPoint: clamp(zeroPoint, codes) };
 }
 
 /**
- * The largest scale up to `scale` whose largest code does not pass `max`. onnxruntime removes a Clip
- * only when the QuantizeLinear behind it cannot yield more than the Clip's bound, and rounding the
- * scale to float32 may pass it by one unit in the last place.
+ * The largest scale up to `scale` with which `steps` codes above the zero point do not pass `max`.
+ * onnxruntime removes a Clip only when the QuantizeLinear behind it cannot yield more than the Clip's
+ * bound, and rounding the scale to float32 may pass it by one unit in the last place.
  */
-export function scaleWithin(scale: number, max: number): number {
+export function scaleWithin(scale: number, max: number, steps: number): number {
   let narrowed = scale;
-  const codes = activationCodes.max - activationCodes.min;
-  while (Math.fround(narrowed * codes) > max && narrowed > 0) narrowed = floatBelow(narrowed);
+  while (Math.fround(narrowed * steps) > max && narrowed > 0) narrowed = floatBelow(narrowed);
   return narrowed;
 }
 
@@ -59,14 +66,17 @@ export function weightScale(magnitude: number, codes: Range): number {
   return step < scaleMin ? 1 : Math.fround(step);
 }
 
-/** uint8 codes of values. */
+/** Stored codes of values. */
 export function quantizeActivations(
   values: Float32Array,
   { scale, zeroPoint }: QuantizationParameters,
-): Uint8Array {
-  return Uint8Array.from(values, (value) =>
-    clamp(roundHalfEven(Math.fround(value / scale)) + zeroPoint, activationCodes),
-  );
+  { type, codes }: ActivationFormat,
+): Uint8Array | Int8Array {
+  const stored = type === "uint8" ? new Uint8Array(values.length) : new Int8Array(values.length);
+  for (let index = 0; index < values.length; index++) {
+    stored[index] = clamp(roundHalfEven(Math.fround(values[index]! / scale)) + zeroPoint, codes);
+  }
+  return stored;
 }
 
 /** Largest magnitude per output channel; one entry for all when `perChannel` is false. */
@@ -141,7 +151,7 @@ export function roundHalfEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-function clamp(value: number, range: Range): number {
+export function clamp(value: number, range: Range): number {
   return Math.min(Math.max(value, range.min), range.max);
 }
 

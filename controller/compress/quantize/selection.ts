@@ -45,6 +45,8 @@ export interface Selection {
 export interface SelectionOptions {
   /** Names of nodes that stay float. */
   readonly exclude: readonly string[];
+  /** Codes start in the middle: nothing below 0 is cut, so no Relu can be absorbed. */
+  readonly symmetricActivations: boolean;
 }
 
 export function selectNodes(graph: Graph, options: SelectionOptions): Selection {
@@ -59,6 +61,7 @@ class Draft {
   readonly #graph: Graph;
   readonly #types: ReadonlyMap<string, DataType>;
   readonly #excluded: ReadonlySet<string>;
+  readonly #absorbs: boolean;
   readonly #selected = new Map<Node, SelectedNode>();
   readonly #absorbed = new Set<Node>();
   /** Values that are quantized if everything taken so far stays. */
@@ -69,6 +72,7 @@ class Draft {
     this.#graph = graph;
     this.#types = elementTypes(graph);
     this.#excluded = new Set(options.exclude);
+    this.#absorbs = !options.symmetricActivations;
   }
 
   considerLinear(node: Node): void {
@@ -76,7 +80,7 @@ class Draft {
     if (role?.kind !== "linear") return;
     const reason = this.#linearRefusal(node, role);
     if (reason !== undefined) {
-      this.#refused.push({ node: label(node), reason });
+      this.#refused.push({ node: nodeLabel(node), reason });
       return;
     }
     this.#take(node, role, [0]);
@@ -173,6 +177,7 @@ class Draft {
    * any other zero point onnxruntime keeps the convolution float.
    */
   #absorbable(node: Node): SelectedNode["absorbed"] {
+    if (!this.#absorbs) return undefined;
     const next = this.#graph.onlyConsumerOf(node.output(0));
     const role = next === undefined ? undefined : factOf(next)?.quantization;
     if (next === undefined || role?.kind !== "absorbed") return undefined;
@@ -209,6 +214,7 @@ class Draft {
   }
 }
 
-function label(node: Node): string {
+/** How reports name a node. */
+export function nodeLabel(node: Node): string {
   return node.name === "" ? node.output(0) : node.name;
 }

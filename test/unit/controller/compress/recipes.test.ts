@@ -69,6 +69,18 @@ describe("a recipe file with a fault", () => {
       file("    passes: [{ pass: convert-opset, options: { target: 99 } }]"),
       "target",
     ],
+    [
+      "a pair of types that nothing multiplies",
+      file(
+        "    passes: [{ pass: quantize-static, options: { activations: int8, weights: uint8 } }]",
+      ),
+      "no kernel multiplies int8 activations by uint8 weights",
+    ],
+    [
+      "an unknown strategy",
+      file("    passes: [{ pass: quantize-static, options: { rounding: { strategy: up } } }]"),
+      "rounding",
+    ],
     ["no passes", file("    passes: []"), "passes"],
     ["a bad name", file("    passes: [{ pass: float16 }]").replace("name: a", "name: A b"), "name"],
     ["an unknown field", file("    passes: [{ pass: float16 }]\n    speed: 1"), "speed"],

@@ -11,6 +11,8 @@ import {
   weightScale,
 } from "../../../../controller/compress/quantize/scale.ts";
 
+const unsigned = { type: "uint8", codes: { min: 0, max: 255 }, symmetric: false } as const;
+
 describe("scales", () => {
   // Computed with onnxruntime's compute_scale_zp by hand: step = (max - min) / 255 in float64 of a
   // float32 difference, zero point = round half even (-min / step).
@@ -45,7 +47,7 @@ describe("scales", () => {
       { scale: 1, zeroPoint: 126 },
     ],
   ])("of activations in %j", (range, expected) => {
-    expect(activationParameters(range)).toEqual(expected);
+    expect(activationParameters(range, unsigned)).toEqual(expected);
   });
 
   it("of weights are symmetric, or narrower by one bit", () => {
@@ -64,7 +66,7 @@ describe("scales", () => {
       0, 2, -2, 127, -127,
     ]);
     const activations = Float32Array.of(-1, 0.5, 1.5, 1000);
-    expect([...quantizeActivations(activations, { scale: 1, zeroPoint: 0 })]).toEqual([
+    expect([...quantizeActivations(activations, { scale: 1, zeroPoint: 0 }, unsigned)]).toEqual([
       0, 0, 2, 255,
     ]);
     expect([...quantizeBias(Float32Array.of(2.5, 1e30), Float32Array.of(1))]).toEqual([
@@ -76,8 +78,8 @@ describe("scales", () => {
   it("never pass the bound of an absorbed Clip", () => {
     // For the first of these the plain scale does pass it, by rounding.
     for (const max of [3.9944305419921875, 15.943846702575684, 6, 1, 0.5, 20].map(Math.fround)) {
-      const { scale } = activationParameters({ min: 0, max });
-      const narrowed = scaleWithin(scale, max);
+      const { scale } = activationParameters({ min: 0, max }, unsigned);
+      const narrowed = scaleWithin(scale, max, 255);
       expect(Math.fround(narrowed * 255)).toBeLessThanOrEqual(max);
       expect(narrowed).toBeGreaterThan(scale * 0.999999);
     }

@@ -1,0 +1,143 @@
+/**
+ * The linear layers of a selection, from what the graph holds of them to the integers to store:
+ * `planLayers` gathers, `quantizeLayer` lets the strategies choose. Neither edits the graph.
+ *
+ * Shapes: weight as its operator lays it out, bias [channels]; both float32 before, int8 or uint8 and
+ * int32 after. Bias scale = input scale · weight scale, zero point 0 (onnxruntime 1.30,
+ * quantization/base_quantizer.py, quantize_bias_static_impl).
+ */
+import type { Graph } from "../../onnx/graph.ts";
+import type { Node } from "../../onnx/node.ts";
+import type { ChannelLayout, WeightFact } from "../../onnx/ops/op-fact.ts";
+import { factOf } from "../../onnx/ops/registry.ts";
+import { tensorElements, tensorFloats, tensorShape } from "../../onnx/tensor.ts";
+import { codesReached } from "./parameters.ts";
+import type { Rounding } from "./rounding/strategy.ts";
+import {
+  type QuantizationParameters,
+  quantizeBias,
+  type Range,
+  weightScaleForBias,
+} from "./scale.ts";
+import { activationFormat, type Scheme, weightFormat } from "./scheme.ts";
+import type { Selection } from "./selection.ts";
+import { type Gram, toLayout, type WeightRows, weightRows } from "./weight-rows.ts";
+import type { WeightScale } from "./weight-scale/strategy.ts";
+
+/** A linear node with its constants, before anything is quantized. */
+export interface LinearLayer {
+  readonly node: Node;
+  readonly fact: WeightFact;
+  readonly shape: readonly number[];
+  /** Undefined where the weight has no axis of output channels. */
+  readonly layout: ChannelLayout | undefined;
+  readonly rows: WeightRows;
+  readonly perChannel: boolean;
+  readonly bias: Float32Array | undefined;
+  readonly input: QuantizationParameters;
+  /** Stored codes of the input that calibration reaches. */
+  readonly inputCodes: Range;
+  /** As in `RoundingRequest`. */
+  readonly gram?: Gram | undefined;
+}
+
+/** The integers of a layer. */
+export interface LayerCodes {
+  /** float32, one per output channel or one for all. */
+  readonly scales: Float32Array;
+  /** Centred codes in the weight's own order. */
+  readonly weight: Int16Array;
+  readonly bias: { readonly codes: Int32Array; readonly scales: Float32Array } | undefined;
+  /** Weight scales that the bias made larger. */
+  readonly raisedScales: number;
+}
+
+export interface LayerStrategies {
+  readonly weightScale: WeightScale;
+  readonly rounding: Rounding;
+}
+
+/** What the graph says of each linear layer. `parameters` and `ranges` are by value name. */
+export function planLayers(
+  graph: Graph,
+  selection: Selection,
+  known: {
+    readonly parameters: ReadonlyMap<string, QuantizationParameters>;
+    readonly ranges: ReadonlyMap<string, Range>;
+    /** By the name of the layer's output. */
+    readonly grams?: ReadonlyMap<string, Gram>;
+  },
+  scheme: Scheme,
+): LinearLayer[] {
+  const format = activationFormat(scheme);
+  return selection.nodes.flatMap(({ node, role }) => {
+    if (role.kind !== "linear") return [];
+    const fact = factOf(node)!.weight!;
+    const weight = graph.constant(node.input(fact.input))!;
+    const shape = tensorShape(weight);
+    const layout = fact.layout(node, shape);
+    const input = known.parameters.get(node.input(0))!;
+    return {
+      node,
+      fact,
+      shape,
+      layout,
+      rows: weightRows(tensorFloats(weight), layout),
+      perChannel: scheme.perChannel && layout !== undefined,
+      bias: biasOf(graph, node.input(fact.bias ?? -1)),
+      input,
+      inputCodes: codesReached(known.ranges.get(node.input(0)), input, format),
+      gram: known.grams?.get(node.output(0)),
+    };
+  });
+}
+
+export async function quantizeLayer(
+  layer: LinearLayer,
+  scheme: Scheme,
+  { weightScale, rounding }: LayerStrategies,
+): Promise<LayerCodes> {
+  const { rows, perChannel, input, inputCodes, bias, gram } = layer;
+  const { codes } = weightFormat(scheme);
+  const scales = weightScale.scales({ rows, perChannel, codes, input, inputCodes, gram });
+  const raisedScales = bias === undefined ? 0 : makeRoomForBias(scales, bias, layer);
+  const weight = toLayout(await rounding.round({ rows, scales, codes, gram }), layer.layout);
+  if (bias === undefined) return { scales, weight, bias, raisedScales };
+  const biasScales = scales.map((scale) => scale * input.scale);
+  const biasCodes = quantizeBias(bias, biasScales);
+  return { scales, weight, bias: { codes: biasCodes, scales: biasScales }, raisedScales };
+}
+
+/**
+ * Raises weight scales whose bias would not fit into int32. A channel whose weights are all zero has
+ * no scale of its own: it gets one with which its bias keeps 24 bits. Returns how many it raised.
+ */
+function makeRoomForBias(
+  scales: Float32Array,
+  bias: Float32Array,
+  { rows, input }: LinearLayer,
+): number {
+  const perChannel = scales.length > 1;
+  let raised = 0;
+  bias.forEach((value, channel) => {
+    const at = perChannel ? channel : 0;
+    if (perChannel && isZeroRow(rows, channel)) {
+      scales[at] = value === 0 ? 1 : Math.abs(value) / 2 ** 24 / input.scale;
+      return;
+    }
+    const needed = weightScaleForBias(value, input.scale);
+    if (scales[at]! >= needed) return;
+    scales[at] = needed;
+    raised++;
+  });
+  return raised;
+}
+
+function isZeroRow({ values, length }: WeightRows, row: number): boolean {
+  return values.subarray(row * length, (row + 1) * length).every((value) => value === 0);
+}
+
+function biasOf(graph: Graph, name: string): Float32Array | undefined {
+  const tensor = name === "" ? undefined : graph.constant(name);
+  return tensor === undefined || tensorElements(tensor) === 0 ? undefined : tensorFloats(tensor);
+}
