@@ -32,6 +32,40 @@ export function addFloat(graph: Graph, hint: string, value: number): string {
   return graph.setInitializer(floatTensor(graph.uniqueName(hint), [], [value]));
 }
 
+/** `attribute` (INTS) becomes input `position`; it may be absent only when `isOptional`. */
+export function intsToInput(
+  opType: string,
+  version: number,
+  attribute: string,
+  options: { readonly position?: number; readonly isOptional?: boolean } = {},
+): OpsetAdapter {
+  return {
+    opType,
+    version,
+    convert({ graph, node }) {
+      const values = node.ints(attribute, undefined);
+      node.removeAttribute(attribute);
+      if (values === undefined) {
+        if (options.isOptional === true) return;
+        throw cannotConvert(node, `attribute ${attribute} is missing`);
+      }
+      const name = addInts(graph, `${node.output(0)}_${attribute}`, values);
+      graph.setInput(node, options.position ?? 1, name);
+    },
+  };
+}
+
+/** A form that has no counterpart from `version` on. */
+export function refusal(opType: string, version: number, why: string): OpsetAdapter {
+  return {
+    opType,
+    version,
+    convert({ node }) {
+      throw cannotConvert(node, why);
+    },
+  };
+}
+
 /** Puts another operator into the place of a node, keeping its name and outputs. */
 export function replaceNode(
   { graph, node }: AdapterContext,

@@ -5,6 +5,7 @@ import { convertOpset } from "./convert-opset.ts";
 import { float16 } from "./float16.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
 import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
+import { foldConstants } from "./fold-constants.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeStatic } from "./quantize-static.ts";
 import { removeDeadNodes } from "./remove-dead-nodes.ts";
@@ -12,6 +13,7 @@ import { removeIdentity } from "./remove-identity.ts";
 
 export const passes: readonly Pass[] = [
   constantsToInitializers,
+  foldConstants,
   removeIdentity,
   foldBatchNorm,
   foldChannelArithmetic,

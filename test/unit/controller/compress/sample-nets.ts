@@ -8,8 +8,8 @@ import {
   makeValueInfo,
 } from "../../../../controller/onnx/build.ts";
 import { Model } from "../../../../controller/onnx/model.ts";
-import type { NodeProto, TensorProto } from "../../../../controller/onnx/schema.ts";
-import { floatTensor, intTensor } from "../../../../controller/onnx/tensor.ts";
+import type { GraphProto, NodeProto, TensorProto } from "../../../../controller/onnx/schema.ts";
+import { floatTensor, intTensor, makeTensor } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { floats } from "./run-model.ts";
 
@@ -242,4 +242,59 @@ const shapeWork: SampleNet = {
     }),
 };
 
-export const sampleNets: readonly SampleNet[] = [residualNet, perceptron, oldExport, shapeWork];
+/** Weights that are computed from constants, among them one that would grow, and a branch that reads one. */
+const computedConstants: SampleNet = {
+  name: "computed constants",
+  feeds: feedsOf([2, 6]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: [2, 6],
+      nodes: [
+        node("Reshape", ["w1", "to"], ["w2"]),
+        node("Transpose", ["w2"], ["w3"]),
+        node("MatMul", ["x", "w3"], ["m"]),
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "last"], ["six"]),
+        node("Cast", ["six"], ["six_float"], { to: { int: 1 } }),
+        node("Sqrt", ["six_float"], ["root"]),
+        node("Div", ["m", "root"], ["scaled"]),
+        node("Expand", ["one", "large"], ["wide"]),
+        node("ReduceSum", ["wide"], ["total"], { keepdims: { int: 0 } }),
+        node("Mul", ["scaled", "total"], ["t"]),
+        node("Neg", ["b1"], ["b2"]),
+        node("If", ["on"], ["branched"], {
+          then_branch: { graph: branch("Add", "t", "b2") },
+          else_branch: { graph: branch("Sub", "t", "b2") },
+        }),
+        node("Concat", ["branched", "wide"], ["y"], { axis: { int: 0 } }),
+      ],
+      initializers: [
+        weights("w1", [24], 1, 0.4),
+        intTensor("to", [4, 6]),
+        intTensor("last", [1], []),
+        floatTensor("one", [1], [0.001]),
+        intTensor("large", [200, 4]),
+        weights("b1", [4], 2, 0.3),
+        makeTensor({ name: "on", type: "bool", shape: [], data: Uint8Array.of(1) }),
+      ],
+    }),
+};
+
+/** A branch that reads two values of the graph around it. */
+function branch(opType: string, left: string, right: string): GraphProto {
+  return makeGraph({
+    name: opType,
+    nodes: [makeNode({ opType, inputs: [left, right], outputs: ["inner"] })],
+    inputs: [],
+    outputs: [makeValueInfo("inner", "float32")],
+  });
+}
+
+export const sampleNets: readonly SampleNet[] = [
+  residualNet,
+  perceptron,
+  oldExport,
+  shapeWork,
+  computedConstants,
+];

@@ -1,7 +1,7 @@
 /**
- * Every operator whose meaning or form changed between operator sets 9 and 13. Two kinds of change
+ * Every operator whose meaning or form changed between operator sets 7 and 13. Two kinds of change
  * make up nearly all: an attribute became an input, and a default changed.
- * Source: ONNX, docs/Changelog.md, versions 10 to 13.
+ * Source: ONNX, docs/Changelog.md, versions 8 to 13.
  */
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
@@ -11,32 +11,34 @@ import {
   addFloat,
   addInts,
   cannotConvert,
+  intsToInput,
   type OpsetAdapter,
+  refusal,
   replaceNode,
 } from "./adapter.ts";
 
-/** `attribute` (INTS) becomes input `position`; it may be absent only when `isOptional`. */
-function intsToInput(
-  opType: string,
-  version: number,
-  attribute: string,
-  options: { readonly position?: number; readonly isOptional?: boolean } = {},
-): OpsetAdapter {
-  return {
-    opType,
-    version,
-    convert({ graph, node }) {
-      const values = node.ints(attribute, undefined);
-      node.removeAttribute(attribute);
-      if (values === undefined) {
-        if (options.isOptional === true) return;
-        throw cannotConvert(node, `attribute ${attribute} is missing`);
-      }
-      const name = addInts(graph, `${node.output(0)}_${attribute}`, values);
-      graph.setInput(node, options.position ?? 1, name);
-    },
-  };
-}
+/** Upsample 9: scales become input 1. */
+const upsample9: OpsetAdapter = {
+  opType: "Upsample",
+  version: 9,
+  convert({ graph, node }) {
+    const scales = node.floats("scales", undefined);
+    if (scales === undefined) throw cannotConvert(node, "attribute scales is missing");
+    node.removeAttribute("scales");
+    const name = graph.uniqueName(`${node.output(0)}_scales`);
+    graph.setInput(node, 1, graph.setInitializer(floatTensor(name, [scales.length], scales)));
+  },
+};
+
+/** BatchNormalization 9 always works per channel, which was the default before. */
+const batchNormalization9: OpsetAdapter = {
+  opType: "BatchNormalization",
+  version: 9,
+  convert({ node }) {
+    if (node.int("spatial", 1) !== 1) throw cannotConvert(node, "it normalises single activations");
+    node.removeAttribute("spatial");
+  },
+};
 
 /** Slice 10: starts, ends and axes become inputs 1 to 3. */
 const slice10: OpsetAdapter = {
@@ -205,7 +207,10 @@ function flattenAround({ graph, node }: AdapterContext, axis: number): void {
   graph.addNode({ opType: "Reshape", inputs: [result!, shape!], outputs: [output] });
 }
 
-export const opsetAdapters: readonly OpsetAdapter[] = [
+export const adaptersTo13: readonly OpsetAdapter[] = [
+  upsample9,
+  batchNormalization9,
+  refusal("Scan", 9, "its batch axis went away"),
   slice10,
   topK10,
   upsample10,
