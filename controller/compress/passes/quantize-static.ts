@@ -6,7 +6,7 @@
  *    or one for all, bias int32 with scale = input scale · weight scale.
  * 2. Add, Mul, Concat, pooling, Sigmoid and others between them: 8-bit in and out.
  * 3. Reshape, Transpose, MaxPool and others that only move values: the output takes the input's scale.
- * 4. Relu and Clip(0, …) behind them: no pair in between, the scale is that of what comes out.
+ * 4. Relu and Clip behind them: removed, since the codes of what comes out end where they cut.
  *
  * Inputs and outputs of the graph stay float32. Which nodes are taken is told in `selection.ts`, which
  * integers they get in `layers.ts`, how they are written in `qdq-writer.ts`.
@@ -28,14 +28,13 @@ import {
 import { valueParameters, valuesToObserve } from "../quantize/parameters.ts";
 import { QdqWriter } from "../quantize/qdq-writer.ts";
 import { roundingOption } from "../quantize/rounding/registry.ts";
-import { activationParameters, quantizeActivations } from "../quantize/scale.ts";
+import { quantizeActivations, rangeOf, scaleAndZeroPoint } from "../quantize/scale.ts";
 import {
   type ActivationFormat,
   activationFormat,
   schemeOptions,
   unsupportedScheme,
   type WeightFormat,
-  weightFormat,
 } from "../quantize/scheme.ts";
 import {
   nodeLabel,
@@ -100,12 +99,13 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   const written: WrittenLayer[] = [];
   for (const layer of layers) {
     signal?.throwIfAborted();
-    const codes = await quantizeLayer(layer, pass, pass);
-    written.push(writeLayer(graph, writer, layer, codes, weightFormat(pass)));
+    const codes = await quantizeLayer(layer, pass);
+    written.push(writeLayer(graph, writer, layer, codes));
   }
   for (const selected of selection.nodes) {
     if (selected.role.kind === "computed") writeOperands(graph, writer, selected, activations);
   }
+  for (const selected of selection.nodes) removeAbsorbed(graph, selected, selection);
   for (const name of selection.values) writer.quantizeValue(name, parameters.get(name)!);
   dropUnused(graph);
   const raisedScales = written.reduce((sum, layer) => sum + layer.raisedScales, 0);
@@ -118,6 +118,8 @@ interface WrittenLayer {
   /** Name of the node, or of its output where it has none. */
   readonly name: string;
   readonly node: Node;
+  /** The value that the node made in the float graph; what it makes now may have another name. */
+  readonly floatOutput: string;
   /** Name of the int32 initializer and float32 scales per channel; absent without a bias. */
   readonly bias?: { readonly initializer: string; readonly scales: Float32Array };
   readonly raisedScales: number;
@@ -127,9 +129,8 @@ interface WrittenLayer {
 function writeLayer(
   graph: Graph,
   writer: QdqWriter,
-  { node, fact, shape, layout }: LinearLayer,
+  { node, fact, shape, layout, format }: LinearLayer,
   { scales, weight, bias, raisedScales }: LayerCodes,
-  format: WeightFormat,
 ): WrittenLayer {
   const constant = writer.dequantizedConstant({
     hint: node.input(fact.input),
@@ -141,8 +142,9 @@ function writeLayer(
     axis: layout?.axis ?? 0,
   });
   graph.setInput(node, fact.input, constant);
-  const name = nodeLabel(node);
-  if (bias === undefined) return { name, node, raisedScales };
+  const floatOutput = node.output(0);
+  const layer = { name: nodeLabel(node), node, floatOutput, raisedScales };
+  if (bias === undefined) return layer;
   const biasConstant = writer.dequantizedConstant({
     hint: node.input(fact.bias!),
     type: "int32",
@@ -154,7 +156,7 @@ function writeLayer(
   });
   graph.setInput(node, fact.bias!, biasConstant);
   const initializer = graph.producerOf(biasConstant)!.input(0);
-  return { name, node, raisedScales, bias: { initializer, scales: bias.scales } };
+  return { ...layer, bias: { initializer, scales: bias.scales } };
 }
 
 /** Centred codes as they are stored. */
@@ -178,7 +180,7 @@ function writeOperands(
     const tensor = graph.constant(node.input(index));
     if (tensor === undefined) continue;
     const values = tensorFloats(tensor);
-    const parameters = activationParameters(rangeOf(values), activations);
+    const parameters = scaleAndZeroPoint(rangeOf(values), activations.codes, activations.symmetric);
     const name = writer.dequantizedConstant({
       hint: node.input(index),
       type: activations.type,
@@ -192,11 +194,18 @@ function writeOperands(
   }
 }
 
-function rangeOf(values: Float32Array): { min: number; max: number } {
-  return values.reduce(
-    ({ min, max }, value) => ({ min: Math.min(min, value), max: Math.max(max, value) }),
-    { min: 0, max: 0 },
-  );
+/**
+ * An activation does nothing in front of a QuantizeLinear whose codes end where it cuts. One behind a
+ * float output stays.
+ */
+function removeAbsorbed(
+  graph: Graph,
+  { node, absorbed, outputs }: SelectedNode,
+  selection: Selection,
+): void {
+  if (absorbed === undefined || !outputs.every((name) => selection.values.has(name))) return;
+  graph.removeNode(absorbed.node);
+  graph.setOutputs(node, outputs);
 }
 
 /** Weights whose float form nobody reads any more. */

@@ -13,13 +13,8 @@ import { factOf } from "../../onnx/ops/registry.ts";
 import { tensorElements, tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { codesReached } from "./parameters.ts";
 import type { Rounding } from "./rounding/strategy.ts";
-import {
-  type QuantizationParameters,
-  quantizeBias,
-  type Range,
-  weightScaleForBias,
-} from "./scale.ts";
-import { activationFormat, type Scheme, weightFormat } from "./scheme.ts";
+import { type QuantizationParameters, quantizeBias, type Range, raisedScale } from "./scale.ts";
+import { activationFormat, type Scheme, type WeightFormat, weightFormat } from "./scheme.ts";
 import type { Selection } from "./selection.ts";
 import { type Gram, toLayout, type WeightRows, weightRows } from "./weight-rows.ts";
 import type { WeightScale } from "./weight-scale/strategy.ts";
@@ -33,6 +28,7 @@ export interface LinearLayer {
   readonly layout: ChannelLayout | undefined;
   readonly rows: WeightRows;
   readonly perChannel: boolean;
+  readonly format: WeightFormat;
   readonly bias: Float32Array | undefined;
   readonly input: QuantizationParameters;
   /** Stored codes of the input that calibration reaches. */
@@ -77,13 +73,16 @@ export function planLayers(
     const shape = tensorShape(weight);
     const layout = fact.layout(node, shape);
     const input = known.parameters.get(node.input(0))!;
+    const rows = weightRows(tensorFloats(weight), layout);
+    const perChannel = scheme.perChannel && layout !== undefined;
     return {
       node,
       fact,
       shape,
       layout,
-      rows: weightRows(tensorFloats(weight), layout),
-      perChannel: scheme.perChannel && layout !== undefined,
+      rows,
+      perChannel,
+      format: weightFormat(scheme, perChannel, rows.values),
       bias: biasOf(graph, node.input(fact.bias ?? -1)),
       input,
       inputCodes: codesReached(known.ranges.get(node.input(0)), input, format),
@@ -94,12 +93,12 @@ export function planLayers(
 
 export async function quantizeLayer(
   layer: LinearLayer,
-  scheme: Scheme,
   { weightScale, rounding }: LayerStrategies,
 ): Promise<LayerCodes> {
-  const { rows, perChannel, input, inputCodes, bias, gram } = layer;
-  const { codes } = weightFormat(scheme);
-  const scales = weightScale.scales({ rows, perChannel, codes, input, inputCodes, gram });
+  const { rows, perChannel, format, input, inputCodes, bias, gram } = layer;
+  const { codes, symmetric } = format;
+  const request = { rows, perChannel, codes, symmetric, input, inputCodes, gram };
+  const scales = weightScale.scales(request);
   const raisedScales = bias === undefined ? 0 : makeRoomForBias(scales, bias, layer);
   const weight = toLayout(await rounding.round({ rows, scales, codes, gram }), layer.layout);
   if (bias === undefined) return { scales, weight, bias, raisedScales };
@@ -115,20 +114,23 @@ export async function quantizeLayer(
 function makeRoomForBias(
   scales: Float32Array,
   bias: Float32Array,
-  { rows, input }: LinearLayer,
+  { rows, perChannel, input }: LinearLayer,
 ): number {
-  const perChannel = scales.length > 1;
+  const raise = (at: number, value: number): number => {
+    const raised = raisedScale(scales[at]!, value, input.scale, perChannel);
+    if (raised === scales[at]) return 0;
+    scales[at] = raised;
+    return 1;
+  };
+  if (!perChannel)
+    return raise(
+      0,
+      bias.reduce((max, value) => Math.max(max, Math.abs(value)), 0),
+    );
   let raised = 0;
   bias.forEach((value, channel) => {
-    const at = perChannel ? channel : 0;
-    if (perChannel && isZeroRow(rows, channel)) {
-      scales[at] = value === 0 ? 1 : Math.abs(value) / 2 ** 24 / input.scale;
-      return;
-    }
-    const needed = weightScaleForBias(value, input.scale);
-    if (scales[at]! >= needed) return;
-    scales[at] = needed;
-    raised++;
+    if (!isZeroRow(rows, channel)) raised += raise(channel, value);
+    else scales[channel] = value === 0 ? 1 : Math.abs(value) / 2 ** 24 / input.scale;
   });
   return raised;
 }

@@ -4,12 +4,11 @@
  */
 import { assert } from "../../../shared/assert.ts";
 import {
-  activationParameters,
   clamp,
   type QuantizationParameters,
   type Range,
   roundHalfEven,
-  scaleWithin,
+  scaleAndZeroPoint,
 } from "./scale.ts";
 import type { ActivationFormat } from "./scheme.ts";
 import type { SelectedNode, Selection } from "./selection.ts";
@@ -21,7 +20,7 @@ export function valuesToObserve(selection: Selection): string[] {
     if (selection.sharedWith.has(name)) return false;
     return fixedRange(makers.get(name)) === undefined;
   });
-  return wanted.sort();
+  return [...new Set(wanted.map((name) => selection.cutTo.get(name) ?? name))].sort();
 }
 
 /** Parameters by value name, and the value they come from; shared ones are the same object. */
@@ -38,7 +37,7 @@ export function valueParameters(
     const origin = selection.sharedWith.get(name);
     const made =
       origin === undefined
-        ? ownParameters(makers.get(name), name, ranges, format)
+        ? ownParameters(makers.get(name), ranges.get(selection.cutTo.get(name) ?? name), format)
         : parametersOf(origin);
     parameters.set(name, made);
     return made;
@@ -49,18 +48,18 @@ export function valueParameters(
 
 function ownParameters(
   maker: SelectedNode | undefined,
-  name: string,
-  ranges: ReadonlyMap<string, Range>,
-  format: ActivationFormat,
+  observed: Range | undefined,
+  { codes, symmetric }: ActivationFormat,
 ): QuantizationParameters {
-  const range = fixedRange(maker) ?? ranges.get(name);
-  assert(range !== undefined, `no range of ${name} was observed`);
+  const range = fixedRange(maker) ?? observed;
+  assert(range !== undefined, "no range of a value was observed");
   const bounds = maker?.absorbed?.bounds;
-  if (bounds === undefined) return activationParameters(range, format);
+  if (bounds === undefined) return scaleAndZeroPoint(range, codes, symmetric);
+  // Code by code what the activation does: nothing below its lower bound, nothing above its upper one.
+  const min = Math.max(range.min, bounds.min);
   const max = Math.min(range.max, bounds.max);
-  const { scale, zeroPoint } = activationParameters({ min: 0, max }, format);
-  const steps = format.codes.max - zeroPoint;
-  return { scale: max > 0 ? scaleWithin(scale, bounds.max, steps) : scale, zeroPoint };
+  const { scale, zeroPoint } = scaleAndZeroPoint({ min, max }, codes, symmetric);
+  return { scale, zeroPoint: bounds.min === 0 ? codes.min : zeroPoint };
 }
 
 /** Stored codes that calibration reaches at a value; all of them where no range was observed. */

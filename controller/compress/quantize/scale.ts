@@ -30,12 +30,13 @@ export function weightCodes(reduceRange: boolean): Range {
 }
 
 /**
- * Scale and zero point of activations. The range is widened to hold 0, which padding and ReLU need
- * exactly; a symmetric format widens it to both sides alike.
+ * Scale and zero point with which `codes` span a range. It is widened to hold 0, which padding and
+ * ReLU need exactly; a symmetric one reaches as far on both sides and has its zero point in the middle.
  */
-export function activationParameters(
+export function scaleAndZeroPoint(
   range: Range,
-  { codes, symmetric }: ActivationFormat,
+  codes: Range,
+  symmetric: boolean,
 ): QuantizationParameters {
   const low = Math.fround(Math.min(range.min, 0));
   const high = Math.fround(Math.max(range.max, 0));
@@ -49,15 +50,15 @@ export function activationParameters(
   return { scale: Math.fround(step), zeroPoint: clamp(zeroPoint, codes) };
 }
 
-/**
- * The largest scale up to `scale` with which `steps` codes above the zero point do not pass `max`.
- * onnxruntime removes a Clip only when the QuantizeLinear behind it cannot yield more than the Clip's
- * bound, and rounding the scale to float32 may pass it by one unit in the last place.
- */
-export function scaleWithin(scale: number, max: number, steps: number): number {
-  let narrowed = scale;
-  while (Math.fround(narrowed * steps) > max && narrowed > 0) narrowed = floatBelow(narrowed);
-  return narrowed;
+/** Smallest and largest of values and 0. */
+export function rangeOf(values: Float32Array): Range {
+  let min = 0;
+  let max = 0;
+  for (const value of values) {
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  return { min, max };
 }
 
 /** Symmetric scale of weights whose largest magnitude is `magnitude`. */
@@ -135,11 +136,22 @@ export function quantizeBias(bias: Float32Array, scales: Float32Array): Int32Arr
 }
 
 /**
- * The smallest weight scale with which a bias still fits into int32 (onnxruntime issue 11415; the
- * factor leaves room for rounding, as in qdq_quantizer.py).
+ * A weight scale, made larger by the ratio that a bias lacks to fit into int32 (onnxruntime issue
+ * 11415). The factor leaves room for rounding.
+ * Source: onnxruntime 1.30, quantization/qdq_quantizer.py, _adjust_weight_scale_for_int32_bias, which
+ * multiplies in float32 per channel and in float64 per tensor.
  */
-export function weightScaleForBias(bias: number, inputScale: number): number {
-  return (1.0001 * 2 * Math.abs(bias)) / 4294967294 / inputScale;
+export function raisedScale(
+  scale: number,
+  bias: number,
+  inputScale: number,
+  perChannel: boolean,
+): number {
+  const span = 2 * Math.abs(bias);
+  const roomy = perChannel ? Math.fround(Math.fround(1.0001) * span) : 1.0001 * span;
+  const smallest = roomy / 4294967294;
+  const product = inputScale * scale;
+  return product < smallest ? Math.fround(scale * (smallest / product)) : scale;
 }
 
 /** Rounds to the nearest integer, a tie to the even one, as numpy does; exact for |value| < 2^52. */
@@ -153,12 +165,4 @@ export function roundHalfEven(value: number): number {
 
 export function clamp(value: number, range: Range): number {
   return Math.min(Math.max(value, range.min), range.max);
-}
-
-/** The next float32 towards zero; for positive values. */
-function floatBelow(value: number): number {
-  const floats = Float32Array.of(value);
-  const bits = new Uint32Array(floats.buffer);
-  bits[0]!--;
-  return floats[0]!;
 }

@@ -6,7 +6,7 @@
  * strategies see the same integers whatever type is stored.
  */
 import { z } from "zod";
-import type { Range } from "./scale.ts";
+import { type Range, rangeOf, roundHalfEven, scaleAndZeroPoint, weightCodes } from "./scale.ts";
 
 export const schemeOptions = {
   /** Stored type of activations. */
@@ -35,7 +35,9 @@ export function unsupportedScheme(scheme: Scheme): string | undefined {
 /** How activations are stored. */
 export interface ActivationFormat {
   readonly type: "uint8" | "int8";
+  /** Stored codes, both ends included. */
   readonly codes: Range;
+  /** The zero point is in the middle, whatever the range. */
   readonly symmetric: boolean;
 }
 
@@ -47,16 +49,34 @@ export function activationFormat(scheme: Scheme): ActivationFormat {
   return { type: "int8", codes: { min: symmetric ? -127 : -128, max: 127 }, symmetric };
 }
 
-/** How weights are stored: their code is the centred one plus the zero point. */
+/** How a weight is stored: its code is the centred one plus the zero point. */
 export interface WeightFormat {
   readonly type: "int8" | "uint8";
+  /** One for all channels, since QLinearConv takes no other. */
   readonly zeroPoint: number;
-  /** Centred codes. */
+  /** Centred codes, both ends included. */
   readonly codes: Range;
+  /** False when the zero point was chosen for the values. */
+  readonly symmetric: boolean;
 }
 
-export function weightFormat(scheme: Scheme): WeightFormat {
-  const bound = scheme.reduceRange ? 64 : 127;
-  const codes = { min: -bound, max: bound };
-  return { type: scheme.weights, zeroPoint: scheme.weights === "int8" ? 0 : 128, codes };
+/**
+ * int8 is symmetric; uint8 is symmetric per channel and else asymmetric. values: the whole weight.
+ * Source: onnxruntime 1.30, quantization/qdq_quantizer.py, _calc_initializer_quant_params.
+ */
+export function weightFormat(
+  { weights, reduceRange }: Scheme,
+  perChannel: boolean,
+  values: Float32Array,
+): WeightFormat {
+  if (weights === "int8") {
+    return { type: "int8", zeroPoint: 0, codes: weightCodes(reduceRange), symmetric: true };
+  }
+  const stored = { min: 0, max: reduceRange ? 127 : 255 };
+  const symmetric = perChannel;
+  const zeroPoint = symmetric
+    ? roundHalfEven(stored.max / 2)
+    : scaleAndZeroPoint(rangeOf(values), stored, false).zeroPoint;
+  const codes = { min: -zeroPoint, max: stored.max - zeroPoint };
+  return { type: "uint8", zeroPoint, codes, symmetric };
 }

@@ -6,7 +6,8 @@
  * Steps, in topological order:
  * 1. Linear nodes with a constant float32 weight are taken; the values they read become quantized.
  * 2. A node with a role is taken when all values it reads are quantized by then.
- * 3. Relu and Clip right behind a taken node are absorbed: the scale is that of what comes out.
+ * 3. Relu and Clip right behind a taken node are absorbed: the scale is that of what comes out. Where
+ *    they stay (symmetric codes cannot end at 0), what they cut away needs no codes either.
  * 4. Backwards: a taken node that only float nodes read is given up, since quantizing its output
  *    costs accuracy and saves nothing. Linear nodes stay.
  *
@@ -38,6 +39,8 @@ export interface Selection {
   readonly values: ReadonlySet<string>;
   /** Values whose scale is that of another: value → where it comes from. */
   readonly sharedWith: ReadonlyMap<string, string>;
+  /** Values whose range is that of what an activation behind them leaves: value → its result. */
+  readonly cutTo: ReadonlyMap<string, string>;
   /** Linear nodes that stay float, with the reason. */
   readonly refused: readonly { readonly node: string; readonly reason: string }[];
 }
@@ -88,13 +91,10 @@ class Draft {
   }
 
   considerOther(node: Node): void {
-    const role = factOf(node)?.quantization;
-    if (role === undefined || role.kind === "linear" || role.kind === "absorbed") return;
+    const role = otherRole(node);
+    if (role === undefined || this.#absorbed.has(node)) return;
     if (this.#excluded.has(node.name) || this.#types.get(node.output(0)) !== "float32") return;
-    const isMoved = role.kind === "moved";
-    const dataInputs = isMoved
-      ? [0]
-      : node.inputs.flatMap((name, index) => (name === "" ? [] : [index]));
+    const dataInputs = dataInputsOf(node);
     const names = dataInputs.map((index) => node.input(index));
     const isReady = names.every((name) => this.#values.has(name) || this.#isConstant(name));
     if (!isReady || !names.some((name) => this.#values.has(name))) return;
@@ -125,7 +125,14 @@ class Draft {
       if (selected.role.kind !== "moved") continue;
       for (const name of selected.outputs) sharedWith.set(name, selected.node.input(0));
     }
-    return { nodes, values, sharedWith, refused: this.#refused };
+    const cutTo = new Map<string, string>();
+    for (const name of values) {
+      const next = this.#graph.onlyConsumerOf(name);
+      if (next !== undefined && this.#boundsOf(next, name) !== undefined) {
+        cutTo.set(name, next.output(0));
+      }
+    }
+    return { nodes, values, sharedWith, cutTo, refused: this.#refused };
   }
 
   #linearRefusal(
@@ -173,17 +180,24 @@ class Draft {
   }
 
   /**
-   * A Relu or Clip that alone reads the node. Its lower bound must be 0, the value of code 0: with
-   * any other zero point onnxruntime keeps the convolution float.
+   * A Relu or Clip that alone reads the node: codes that end where it cuts do its work. It is taken out
+   * of the graph, since onnxruntime drops it only for bounds that are codes to the last bit.
    */
   #absorbable(node: Node): SelectedNode["absorbed"] {
     if (!this.#absorbs) return undefined;
     const next = this.#graph.onlyConsumerOf(node.output(0));
-    const role = next === undefined ? undefined : factOf(next)?.quantization;
-    if (next === undefined || role?.kind !== "absorbed") return undefined;
-    if (next.input(0) !== node.output(0) || this.#excluded.has(next.name)) return undefined;
-    const bounds = role.bounds(next, this.#graph);
-    return bounds?.min === 0 && bounds.max > 0 ? { node: next, bounds } : undefined;
+    if (next === undefined || this.#excluded.has(next.name)) return undefined;
+    const bounds = this.#boundsOf(next, node.output(0));
+    return bounds !== undefined && bounds.min <= 0 && bounds.max > 0
+      ? { node: next, bounds }
+      : undefined;
+  }
+
+  /** Where a Relu or Clip cuts the value it reads; undefined for other nodes. */
+  #boundsOf(node: Node, name: string): Bounds | undefined {
+    const role = factOf(node)?.quantization;
+    if (role?.kind !== "absorbed" || node.input(0) !== name) return undefined;
+    return role.bounds(node, this.#graph);
   }
 
   /** True when some selected node reads what this one makes. */
@@ -212,6 +226,20 @@ class Draft {
   #isConstant(name: string): boolean {
     return this.#graph.constant(name) !== undefined && this.#types.get(name) === "float32";
   }
+}
+
+/** A Relu or Clip that is not absorbed is computed like other nodes. */
+function otherRole(node: Node): Exclude<SelectedNode["role"], { kind: "linear" }> | undefined {
+  const role = factOf(node)?.quantization;
+  if (role?.kind === "absorbed") return { kind: "computed" };
+  return role?.kind === "linear" ? undefined : role;
+}
+
+/** The inputs that are quantized: of what moves values or cuts them the first, of others all. */
+function dataInputsOf(node: Node): number[] {
+  const kind = factOf(node)?.quantization?.kind;
+  if (kind === "moved" || kind === "absorbed") return [0];
+  return node.inputs.flatMap((name, index) => (name === "" ? [] : [index]));
 }
 
 /** How reports name a node. */

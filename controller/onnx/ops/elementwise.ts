@@ -13,9 +13,10 @@ const toBool = (opType: string): OpFact => ({ ...binary(opType), outputTypes: ()
 const sigmoid: OpFact = {
   opType: "Sigmoid",
   outputRank: sameRank,
-  quantization: { kind: "computed", range: { min: 0, max: 1 } },
+  quantization: { kind: "computed" },
 };
 
+/** Its range is fixed as onnxruntime's quantizer fixes it, which leaves that of Sigmoid to the data. */
 const softmax: OpFact = {
   opType: "Softmax",
   outputRank: sameRank,

@@ -1,21 +1,20 @@
 /**
  * The largest magnitude of each row gets the largest code, so nothing is cut.
- * Source: onnxruntime 1.30, quantization/quant_utils.py, compute_scale_zp, symmetric.
+ * Source: onnxruntime 1.30, quantization/quant_utils.py, compute_scale_zp.
  */
-import { weightScale } from "../scale.ts";
+import { rangeOf, scaleAndZeroPoint } from "../scale.ts";
 import { defineWeightScale } from "./strategy.ts";
 
 export const maxScale = defineWeightScale({
   name: "max",
   options: {},
-  scales({ rows, perChannel, codes }) {
-    const { values, channels, length } = rows;
-    const magnitudes = new Float32Array(perChannel ? channels : 1);
-    for (let index = 0; index < values.length; index++) {
-      const at = perChannel ? Math.floor(index / length) : 0;
-      const magnitude = Math.abs(values[index]!);
-      if (magnitude > magnitudes[at]!) magnitudes[at] = magnitude;
-    }
-    return magnitudes.map((magnitude) => weightScale(magnitude, codes));
+  scales({ rows, perChannel, codes, symmetric }) {
+    const { values, channels } = rows;
+    const count = perChannel ? channels : 1;
+    const length = values.length / count;
+    return Float32Array.from({ length: count }, (_, row) => {
+      const range = rangeOf(values.subarray(row * length, (row + 1) * length));
+      return scaleAndZeroPoint(range, codes, symmetric).scale;
+    });
   },
 });

@@ -12,6 +12,8 @@ export interface WeightScaleRequest {
   readonly perChannel: boolean;
   /** Centred weight codes to use, both ends included. */
   readonly codes: Range;
+  /** False when `codes` lie around 0 as the values do; then only the span counts. */
+  readonly symmetric: boolean;
   /** Scale and zero point of the layer's input. */
   readonly input: QuantizationParameters;
   /** Stored codes of the input that calibration reaches. */

@@ -118,6 +118,25 @@ describe("what onnxruntime fuses", () => {
     expect(await noiseOf(model, quantized)).toBeGreaterThan(25);
   });
 
+  it.each([
+    ["int8 activations", { activations: "int8" }],
+    ["symmetric int8 activations", { activations: "int8", symmetricActivations: true }],
+    ["symmetric uint8 activations", { symmetricActivations: true }],
+    ["uint8 weights per channel", { weights: "uint8" }],
+    ["uint8 weights per tensor", { weights: "uint8", perChannel: false }],
+  ])("%s", async (_scheme, options) => {
+    const model = imageModel([
+      node("Conv", ["x", "w1", "b1"], ["c1"], pads),
+      node("Relu", ["c1"], ["r1"]),
+      node("Conv", ["r1", "w2"], ["y"], pads),
+    ]);
+    const { model: quantized } = await quantizeModel(model, options);
+    const { operators, floatNodes } = await auditOf(quantized);
+    expect(operators).toMatchObject({ QLinearConv: 2 });
+    expect(floatNodes).toBe(0);
+    expect(await noiseOf(model, quantized)).toBeGreaterThan(25);
+  });
+
   it("a depthwise convolution, Concat, Mul, Sigmoid and Transpose", async () => {
     const model = imageModel(
       [
@@ -140,6 +159,23 @@ describe("what onnxruntime fuses", () => {
       QLinearMul: 1,
       QLinearConcat: 1,
     });
+    expect(await noiseOf(model, quantized)).toBeGreaterThan(25);
+  });
+
+  it("an activation that cuts on both sides, whose bounds the codes are", async () => {
+    const model = imageModel(
+      [
+        node("Conv", ["x", "w1", "b1"], ["c1"], pads),
+        node("Clip", ["c1", "low", "high"], ["r1"]),
+        node("Conv", ["r1", "w2"], ["y"], pads),
+      ],
+      [floatTensor("low", [], [-0.5]), floatTensor("high", [], [0.5])],
+    );
+    const { model: quantized, journal } = await quantizeModel(model);
+    expect(journal[0]!.report["absorbed"]).toBe(1);
+    const { operators } = await auditOf(quantized);
+    expect(operators).toMatchObject({ QLinearConv: 2, QuantizeLinear: 1, DequantizeLinear: 1 });
+    expect(operators).not.toHaveProperty("Clip");
     expect(await noiseOf(model, quantized)).toBeGreaterThan(25);
   });
 
@@ -188,21 +224,6 @@ describe("what stays float", () => {
     expect(quantized.graph.inputNames).toEqual(["x"]);
     expect(quantized.graph.outputNames).toEqual(["y"]);
     expect(quantized.graph.producerOf("y")!.opType).toBe("DequantizeLinear");
-  });
-
-  it("a convolution whose activation has no zero at code 0 keeps its pair", async () => {
-    const model = imageModel(
-      [
-        node("Conv", ["x", "w1", "b1"], ["c1"], pads),
-        node("Clip", ["c1", "low", "high"], ["r1"]),
-        node("Conv", ["r1", "w2"], ["y"], pads),
-      ],
-      [floatTensor("low", [], [-1]), floatTensor("high", [], [1])],
-    );
-    const { model: quantized, journal } = await quantizeModel(model);
-    expect(journal[0]!.report["absorbed"]).toBe(0);
-    const audit = await auditOf(quantized);
-    expect(audit.operators["QLinearConv"]).toBe(2);
   });
 });
 
