@@ -102,6 +102,11 @@ export class Graph {
     return this.#outputs.map(({ name }) => name ?? "");
   }
 
+  /** Names of the sparse initializers, which are kept as they were read. */
+  get sparseNames(): string[] {
+    return this.#source.sparseInitializer.map(({ values }) => values?.name ?? "");
+  }
+
   isInput(name: string): boolean {
     return this.#inputs.some((info) => info.name === name);
   }
@@ -211,12 +216,13 @@ export class Graph {
 
   /** Lets every node that reads `from`, but `except`, read `to`. Graph outputs are not touched. */
   replaceUses(from: string, to: string, except: ReadonlySet<Node> = new Set()): void {
+    const renaming = new Map([[from, to]]);
     for (const node of this.consumersOf(from)) {
       if (except.has(node)) continue;
       this.#change(node, () => {
         const input = node.inputs.map((name) => (name === from ? to : name));
         const captures = node.captured.includes(from);
-        const proto = captures ? renameInSubgraphs(node.proto, from, to) : node.proto;
+        const proto = captures ? renameInSubgraphs(node.proto, renaming) : node.proto;
         node.replaceProto({ ...proto, input });
       });
     }

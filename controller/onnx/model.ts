@@ -9,17 +9,29 @@ import type { ModelProto, OperatorSetProto } from "./schema.ts";
 import { malformed } from "./wire.ts";
 
 export class Model {
-  readonly #source: ModelProto;
-  readonly graph: Graph;
+  #source: ModelProto;
+  #graph: Graph;
   #opsets: readonly OperatorSetProto[];
   #irVersion: number;
 
   private constructor(proto: ModelProto) {
     if (proto.graph === undefined) throw malformed("it holds no graph");
     this.#source = proto;
-    this.graph = Graph.fromProto(proto.graph);
+    this.#graph = Graph.fromProto(proto.graph);
     this.#opsets = proto.opsetImport;
     this.#irVersion = Number(proto.irVersion ?? 0n);
+  }
+
+  get graph(): Graph {
+    return this.#graph;
+  }
+
+  /** Becomes another model, for rewrites of the whole file. Nodes and graphs held so far are stale. */
+  replaceWith(other: Model): void {
+    this.#source = other.#source;
+    this.#graph = other.#graph;
+    this.#opsets = other.#opsets;
+    this.#irVersion = other.#irVersion;
   }
 
   /** A model over a message that the checker accepted. */

@@ -19,19 +19,27 @@ export function capturedNames(graph: GraphProto): string[] {
   return [...captured];
 }
 
-/** The subgraph with every read of the outer value `from` turned into a read of `to`. */
-export function renameCaptured(graph: GraphProto, from: string, to: string): GraphProto {
-  if (!capturedNames(graph).includes(from)) return graph;
+/** New names by old ones; all renamings happen at once, so a new name may be another's old one. */
+export type Renaming = ReadonlyMap<string, string>;
+
+/** The subgraph with its reads of outer values renamed; what it defines itself keeps its name. */
+function renameCaptured(graph: GraphProto, names: Renaming): GraphProto {
+  const captured = capturedNames(graph).filter((name) => names.has(name));
+  if (captured.length === 0) return graph;
+  const outer = new Map(captured.map((name) => [name, names.get(name)!]));
   return {
     ...graph,
-    node: graph.node.map((node) => renameInNode(node, from, to)),
-    output: graph.output.map((output) => (output.name === from ? { ...output, name: to } : output)),
+    node: graph.node.map((node) => renameInNode(node, outer)),
+    output: graph.output.map((output) => {
+      const name = outer.get(output.name ?? "");
+      return name === undefined ? output : { ...output, name };
+    }),
   };
 }
 
 /** A node with the reads of its subgraphs renamed; its own inputs stay. */
-export function renameInSubgraphs(node: NodeProto, from: string, to: string): NodeProto {
-  const rename = (graph: GraphProto): GraphProto => renameCaptured(graph, from, to);
+export function renameInSubgraphs(node: NodeProto, names: Renaming): NodeProto {
+  const rename = (graph: GraphProto): GraphProto => renameCaptured(graph, names);
   return {
     ...node,
     attribute: node.attribute.map((attribute): AttributeProto => {
@@ -69,8 +77,8 @@ export function allNames(graph: GraphProto): Set<string> {
   return names;
 }
 
-function renameInNode(node: NodeProto, from: string, to: string): NodeProto {
-  const renamed = subgraphsOf(node).length === 0 ? node : renameInSubgraphs(node, from, to);
-  if (!node.input.includes(from)) return renamed;
-  return { ...renamed, input: node.input.map((name) => (name === from ? to : name)) };
+function renameInNode(node: NodeProto, names: Renaming): NodeProto {
+  const renamed = subgraphsOf(node).length === 0 ? node : renameInSubgraphs(node, names);
+  if (!node.input.some((name) => names.has(name))) return renamed;
+  return { ...renamed, input: node.input.map((name) => names.get(name) ?? name) };
 }

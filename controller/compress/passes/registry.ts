@@ -1,5 +1,6 @@
 /** All passes by name. One line adds a pass. */
 import type { Pass } from "../pass.ts";
+import { compact } from "./compact.ts";
 import { constantsToInitializers } from "./constants-to-initializers.ts";
 import { convertOpset } from "./convert-opset.ts";
 import { float16 } from "./float16.ts";
@@ -22,6 +23,7 @@ export const passes: readonly Pass[] = [
   float16,
   quantizeStatic,
   quantizeDynamic,
+  compact,
 ];
 
 /** A pass by its name, undefined when there is none. */

@@ -67,6 +67,7 @@ const gemm: OpFact = {
   quantization: {
     kind: "linear",
     floatOutput: true,
+    needsWeightZeroPoint: true,
     refusal(node) {
       const isPlain =
         node.float("alpha", 1) === 1 && node.float("beta", 1) === 1 && node.int("transA", 0) === 0;

@@ -56,6 +56,8 @@ export type QuantizationRole =
       readonly floatOutput: boolean;
       /** Operators behind a float output that would undo the fusion. */
       readonly floatOutputSpoiledBy?: readonly string[];
+      /** Fuses only when the weight's DequantizeLinear names its zero point, be it zero. */
+      readonly needsWeightZeroPoint?: boolean;
     }
   /** All inputs are 8-bit, the output has parameters of its own; `range` when it is always the same. */
   | { readonly kind: "computed"; readonly range?: Bounds }
