@@ -1,0 +1,144 @@
+/**
+ * Runs a quantized model as onnxruntime runs it on a processor that need not be there: integer products
+ * are emulated, everything else is left to the runtime. The result is a loaded model like any other, so
+ * whatever judges a model can judge it on a processor that nobody here owns.
+ *
+ * Steps, once per model:
+ * 1. Nodes on codes, or between DequantizeLinear and QuantizeLinear, are read into units.
+ * 2. Each unit and each node left becomes a step. Nodes that move values run on floats here though the
+ *    runtime moves codes: quantizing what was dequantized gives the code again, so the result is the same.
+ * 3. Steps whose values nobody reads are dropped.
+ *
+ * Invariants: codes are those of onnxruntime 1.30 to the bit; floats that the runtime makes are this
+ * machine's, whose last bit may differ from another's.
+ */
+import { assert } from "../../../shared/assert.ts";
+import type { DataType } from "../../onnx/data-type.ts";
+import { elementTypes } from "../../onnx/element-types.ts";
+import type { Model } from "../../onnx/model.ts";
+import type { Node } from "../../onnx/node.ts";
+import { tensorData, tensorShape, tensorType } from "../../onnx/tensor.ts";
+import type { LoadedModel, TensorValue, Workbench } from "../execute.ts";
+import type { Processor } from "./processor.ts";
+import { qdqUnit } from "./qdq-units.ts";
+import { qoperatorUnit } from "./qoperator-units.ts";
+import type { Step, StepContext, StepMaker } from "./step.ts";
+import { convStep } from "./steps/conv.ts";
+import { conversionStep } from "./steps/conversions.ts";
+import { addStep, mulStep } from "./steps/elementwise.ts";
+import { matrixStep } from "./steps/matrix.ts";
+import { moveStep } from "./steps/moves.ts";
+import { averageStep, globalAverageStep } from "./steps/pooling.ts";
+import { type RuntimeStep, runtimeStep } from "./steps/runtime.ts";
+import { softmaxStep } from "./steps/softmax.ts";
+import type { Unit } from "./unit.ts";
+
+const makers: Readonly<Record<string, StepMaker>> = {
+  Conv: convStep,
+  Gemm: matrixStep,
+  MatMul: matrixStep,
+  Add: addStep,
+  Mul: mulStep,
+  GlobalAveragePool: globalAverageStep,
+  AveragePool: averageStep,
+  Softmax: softmaxStep,
+};
+
+/** A model whose integer arithmetic is another processor's. */
+export interface Emulation extends LoadedModel {
+  /** Names of nodes that multiply bytes but run as this machine does it, for want of an emulation. */
+  readonly notEmulated: readonly string[];
+}
+
+export interface EmulationOptions {
+  readonly processor: Processor;
+  /** Loads what is not emulated; without it a model that needs it throws `onnx-unsupported`. */
+  readonly load?: Workbench["load"];
+}
+
+/** Prepares a quantized model, in QDQ or QOperator form, to be run as on a processor. */
+export function emulate(model: Model, { processor, load }: EmulationOptions): Emulation {
+  const { graph } = model;
+  const context = { graph, processor };
+  const plan = planOf(model, context, load);
+  const constants = new Map<string, TensorValue>();
+  for (const name of plan.steps.flatMap(({ inputs }) => inputs)) {
+    const tensor = graph.constant(name);
+    if (tensor === undefined) continue;
+    const data = tensorData(tensor);
+    constants.set(name, { type: tensorType(tensor), shape: tensorShape(tensor), data });
+  }
+  return {
+    notEmulated: plan.notEmulated,
+    async run(feeds) {
+      const values = new Map([...constants, ...feeds]);
+      for (const { inputs, outputs, run } of plan.steps) {
+        const read = inputs.map((name) => values.get(name)!);
+        const results = await run(read);
+        outputs.forEach((name, at) => {
+          values.set(name, results[at]!);
+        });
+      }
+      return new Map(graph.outputNames.map((name) => [name, values.get(name)!]));
+    },
+    async close() {
+      for (const step of plan.sessions) await step.close();
+    },
+  };
+}
+
+interface Plan {
+  readonly steps: readonly Step[];
+  readonly sessions: readonly RuntimeStep[];
+  readonly notEmulated: readonly string[];
+}
+
+function planOf(model: Model, context: StepContext, load: Workbench["load"] | undefined): Plan {
+  const { graph } = model;
+  const types = elementTypes(graph);
+  const sessions: RuntimeStep[] = [];
+  const notEmulated: string[] = [];
+  const inRuntime = (nodes: readonly Node[]): Step => {
+    const step = runtimeStep(model, nodes, load);
+    sessions.push(step);
+    return step;
+  };
+  const done = new Set<Node>();
+  const steps: Step[] = [];
+  for (const node of graph.sortedNodes()) {
+    const unit = unitOf(context, types, node);
+    if (unit !== undefined) {
+      const step = makers[unit.operator]?.(context, unit);
+      if (step === undefined) notEmulated.push(node.name);
+      steps.push(step ?? inRuntime(unit.nodes));
+      for (const covered of unit.nodes)
+        if (covered.opType !== "DequantizeLinear") done.add(covered);
+      continue;
+    }
+    if (done.has(node)) continue;
+    steps.push(
+      conversionStep(context, types, node) ?? moveStep(context, node) ?? inRuntime([node]),
+    );
+  }
+  return { steps: needed(graph.outputNames, steps), sessions, notEmulated };
+}
+
+function unitOf(
+  { graph }: StepContext,
+  types: ReadonlyMap<string, DataType>,
+  node: Node,
+): Unit | undefined {
+  return qoperatorUnit(graph, types, node) ?? qdqUnit(graph, types, node);
+}
+
+/** Without the steps that nothing needed reads, last to first. */
+function needed(outputs: readonly string[], steps: readonly Step[]): Step[] {
+  const wanted = new Set(outputs);
+  const kept = steps.toReversed().filter((step) => {
+    if (!step.outputs.some((name) => wanted.has(name))) return false;
+    for (const name of step.inputs) wanted.add(name);
+    return true;
+  });
+  assert(kept.length > 0 || outputs.length === 0, "no step makes an output");
+  return kept.reverse();
+}

@@ -1,0 +1,89 @@
+/** The emulation of integer kernels against the runtime, and what 16-bit pairs lose against hand-made sums. */
+import { describe, expect, it } from "vitest";
+import { emulate } from "../../../../controller/compress/emulate/emulate.ts";
+import { canSaturate } from "../../../../controller/compress/emulate/processor.ts";
+import { multiply, packWeights } from "../../../../controller/compress/emulate/products.ts";
+import { runPasses } from "../../../../controller/compress/pass-manager.ts";
+import { findPass } from "../../../../controller/compress/passes/registry.ts";
+import type { Model } from "../../../../controller/onnx/model.ts";
+import { randomValues } from "../onnx/sample-models.ts";
+import { type EmulatedNet, emulatedNets } from "./emulated-nets.ts";
+import { loadModel, runOnce, workbenchOf } from "./run-model.ts";
+
+async function quantized(net: EmulatedNet, options: Record<string, unknown>): Promise<Model> {
+  const { model } = await runPasses({
+    model: net.model(),
+    passes: [findPass("quantize-static")!.bind(options)],
+    workbench: workbenchOf(() => [1, 2, 3].map(net.feeds)),
+  });
+  return model;
+}
+
+// Weights of seven bits saturate on no processor, so every machine must give these very numbers.
+describe("emulated on either processor, without a pair at risk", () => {
+  it.each(emulatedNets)("$name: the runtime's outputs to the bit", async (net) => {
+    for (const perChannel of [true, false]) {
+      const model = await quantized(net, { reduceRange: true, perChannel });
+      for (const processor of ["vnni", "avx2"] as const) {
+        const emulation = emulate(model, { processor, load: loadModel });
+        expect(emulation.notEmulated).toEqual([]);
+        for (const seed of [4, 5]) {
+          const actual = await emulation.run(net.feeds(seed));
+          expect(actual).toEqual(await runOnce(model.encode(), net.feeds(seed)));
+        }
+        await emulation.close();
+      }
+    }
+  });
+});
+
+describe("products of bytes", () => {
+  it("add two neighbours to 16 bits on avx2, and saturate", () => {
+    const rows = Uint8Array.of(255, 255, 255, 255, 10);
+    const weights = Int8Array.of(127, 127, -128, -100, 5);
+    const sums = (processor: "vnni" | "avx2"): number => {
+      const result = new Int32Array(1);
+      multiply(rows, 1, packWeights(weights, 1, 5, processor), result);
+      return result[0]!;
+    };
+    expect(sums("vnni")).toBe(255 * 254 - 255 * 228 + 50);
+    expect(sums("avx2")).toBe(32767 - 32768 + 50);
+  });
+
+  it("saturate pair by pair, in every column and row", () => {
+    const [rowCount, columns, depth] = [5, 9, 23];
+    const codes = (seed: number, count: number): number[] =>
+      Array.from(randomValues(seed, count, 127), Math.round);
+    const rows = Uint8Array.from(codes(1, rowCount * depth), (code) => code + 128);
+    const weights = Int8Array.from(codes(2, columns * depth));
+    const expected: number[] = [];
+    for (let row = 0; row < rowCount; row++) {
+      for (let column = 0; column < columns; column++) {
+        let sum = 0;
+        for (let k = 0; k < depth; k += 2) {
+          const at = (index: number): number =>
+            index < depth ? rows[row * depth + index]! * weights[column * depth + index]! : 0;
+          sum += Math.min(Math.max(at(k) + at(k + 1), -32768), 32767);
+        }
+        expected.push(sum);
+      }
+    }
+    const actual = new Int32Array(rowCount * columns);
+    multiply(rows, rowCount, packWeights(weights, columns, depth, "avx2"), actual);
+    expect([...actual]).toEqual(expected);
+    multiply(rows, rowCount, packWeights(weights, columns, depth, "vnni"), actual);
+    expect([...actual]).not.toEqual(expected);
+  });
+
+  it.each([
+    [64, 64, 255, false],
+    [65, 64, 255, true],
+    [-64, -64, 255, false],
+    [-128, -1, 255, true],
+    [127, -128, 255, false],
+    [127, 127, 129, false],
+    [127, 127, 130, true],
+  ])("weights %i and %i with codes up to %i: at risk %s", (first, second, codeMax, expected) => {
+    expect(canSaturate(first, second, codeMax)).toBe(expected);
+  });
+});
