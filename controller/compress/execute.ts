@@ -6,6 +6,7 @@
  * sample that a floor or a promotion is judged on.
  */
 import type { DataType, TensorData } from "../onnx/data-type.ts";
+import type { CalibrationCache } from "./calibration/cache.ts";
 
 export interface TensorValue {
   readonly type: DataType;
@@ -49,4 +50,6 @@ export interface Workbench {
   readonly heldOut?: () => Batches;
   /** Absent when the held-out samples have no labels. */
   readonly judge?: Judge;
+  /** Keeps what calibration observed; absent when nothing is kept. */
+  readonly calibrationCache?: CalibrationCache;
 }

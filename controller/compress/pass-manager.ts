@@ -8,12 +8,17 @@
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { checkModel } from "../onnx/checker.ts";
 import type { Model } from "../onnx/model.ts";
-import { collectRanges } from "./calibration/collect.ts";
-import { calibrationMethod } from "./calibration/method.ts";
-import { tapModel } from "./calibration/tap-model.ts";
+import { bestCandidate, scoreWords } from "./calibration/choose.ts";
+import { collectStatistics } from "./calibration/collect.ts";
+import {
+  calibrationCandidates,
+  methodLabel,
+  needsHistogram,
+  rangesBy,
+} from "./calibration/registry.ts";
+import { scoreCandidates } from "./calibration/score.ts";
 import type { Workbench } from "./execute.ts";
-import type { BoundPass, CalibrationNeed, PassContext, PassResult, Report } from "./pass.ts";
-import type { Range } from "./quantize/scale.ts";
+import type { BoundPass, PassContext, PassResult, Report } from "./pass.ts";
 
 export interface JournalEntry {
   readonly pass: string;
@@ -60,20 +65,72 @@ export async function runPasses(options: RunPassesOptions): Promise<RunPassesRes
     }
     const lack = guarded(pass, () => pass.requires(model));
     if (lack !== undefined) throw failed(pass, `the model does not fulfil a condition: ${lack}`);
-    const { workbench, signal } = options;
-    const ranges = await observedRanges(pass, model, { workbench, signal });
-    const { edited, entry } = await runPass(pass, model, { ranges, workbench, signal });
+    const { edited, entry } = await runWithRanges(pass, model, options);
     model = edited;
     journal.push(entry);
   }
   return { model, journal };
 }
 
-async function runPass(
+interface Edited {
+  readonly edited: Model;
+  readonly entry: JournalEntry;
+}
+
+/**
+ * Runs a pass with the ranges that it asked for. Where several calibration methods are to be tried, the
+ * pass runs once with the ranges of each, and what does best on held-out samples is kept.
+ */
+async function runWithRanges(
   pass: BoundPass,
   model: Model,
-  context: PassContext,
-): Promise<{ edited: Model; entry: JournalEntry }> {
+  { workbench, signal }: RunPassesOptions,
+): Promise<Edited> {
+  const need = guarded(pass, () => pass.calibration(model));
+  if (need === undefined || need.tensors.length === 0) {
+    return runPass(pass, model, { ranges: new Map(), workbench, signal });
+  }
+  if (workbench === undefined) throw failed(pass, "it needs calibration data and there are none");
+  const methods = calibrationCandidates(need.options);
+  const collected = await collectStatistics({
+    workbench,
+    model,
+    tensors: need.tensors,
+    needsHistograms: methods.some(needsHistogram),
+    signal,
+  });
+  const trials: (Edited & { label: string })[] = [];
+  for (const method of methods) {
+    const ranges = rangesBy(method, collected.extremes, collected.histograms);
+    const result = await runPass(pass, model, { ranges, workbench, signal });
+    trials.push({ ...result, label: methodLabel(method) });
+  }
+  if (trials.length === 1) return reported(trials[0]!, { calibration: trials[0]!.label });
+  return bestTrial(trials, model, workbench, signal);
+}
+
+async function bestTrial(
+  trials: readonly (Edited & { label: string })[],
+  model: Model,
+  workbench: Workbench,
+  signal: AbortSignal | undefined,
+): Promise<Edited> {
+  const candidates = trials.map(({ label, edited }) => ({ label, model: edited }));
+  const scores = await scoreCandidates(workbench, model, candidates, signal);
+  const best = trials[bestCandidate(scores)]!;
+  return reported(best, {
+    calibration: best.label,
+    calibrationScores: scores.map(scoreWords),
+    calibrationScoredOn:
+      workbench.heldOut === undefined ? "calibration samples" : "held-out samples",
+  });
+}
+
+function reported({ edited, entry }: Edited, more: Report): Edited {
+  return { edited, entry: { ...entry, report: { ...entry.report, ...more } } };
+}
+
+async function runPass(pass: BoundPass, model: Model, context: PassContext): Promise<Edited> {
   const edited = model.clone();
   const { modified, report } = await guardedRun(pass, context, edited);
   guarded(pass, () => checkModel(edited.toProto()));
@@ -87,41 +144,6 @@ async function runPass(
     report,
   };
   return { edited, entry };
-}
-
-async function observedRanges(
-  pass: BoundPass,
-  model: Model,
-  { workbench, signal }: Pick<RunPassesOptions, "workbench" | "signal">,
-): Promise<ReadonlyMap<string, Range>> {
-  const need = guarded(pass, () => pass.calibration(model));
-  if (need === undefined || need.tensors.length === 0) return new Map();
-  if (workbench === undefined) throw failed(pass, "it needs calibration data and there are none");
-  const ranges = await calibrate(workbench, model, need, signal);
-  const missing = need.tensors.find((name) => !ranges.has(name));
-  if (missing !== undefined) throw failed(pass, `calibration says nothing of ${missing}`);
-  return ranges;
-}
-
-/** Observes the wanted values of the model as it stands before the pass. */
-async function calibrate(
-  workbench: Workbench,
-  model: Model,
-  { tensors, options }: CalibrationNeed,
-  signal: AbortSignal | undefined,
-): Promise<ReadonlyMap<string, Range>> {
-  const tapped = await workbench.load(tapModel(model, tensors).encode());
-  try {
-    return await collectRanges({
-      tensors,
-      method: calibrationMethod(options),
-      batches: workbench.calibration,
-      run: tapped.run,
-      ...(signal === undefined ? {} : { signal }),
-    });
-  } finally {
-    await tapped.close();
-  }
 }
 
 /** Gives failures of the model under a pass the pass's name; our own bugs pass through. */

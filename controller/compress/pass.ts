@@ -9,7 +9,7 @@
 import { z } from "zod";
 import { FleetError } from "../../shared/errors.ts";
 import type { Model } from "../onnx/model.ts";
-import type { CalibrationOptions } from "./calibration/method.ts";
+import type { CalibrationOptions } from "./calibration/registry.ts";
 import type { Workbench } from "./execute.ts";
 import type { Range } from "./quantize/scale.ts";
 

@@ -1,69 +1,140 @@
 /**
- * Runs a tapped model over calibration batches and collects the range of each wanted value.
+ * Collects the statistics of values in the middle of a model: extremes always, histograms in a second
+ * pass over the samples when a method needs them. What a cache knows is not observed again.
  *
- * Invariant: at most one batch of activations is held at a time; batches are read once per pass of
- * the method, so `batches` must yield the same ones each time it is called.
+ * Invariant: the samples are read at most twice, however many methods will choose from the statistics.
  */
-import { assert } from "../../../shared/assert.ts";
-import { FleetError } from "../../../shared/errors.ts";
-import type { Feeds, RunBatch } from "../execute.ts";
-import type { Range } from "../quantize/scale.ts";
-import type { CalibrationMethod, Observer } from "./observer.ts";
+import { observeExtremes, observeHistograms } from "../../../shared/calibration/observe.ts";
+import {
+  decodeExtremes,
+  decodeHistograms,
+  type ExtremesTable,
+  encodeExtremes,
+  encodeHistograms,
+  type HistogramTable,
+} from "../../../shared/calibration/statistics.ts";
+import { FleetError, isFleetError } from "../../../shared/errors.ts";
+import type { Model } from "../../onnx/model.ts";
+import type { Feeds, Outputs, RunBatch, Workbench } from "../execute.ts";
+import { calibrationKey } from "./cache.ts";
+import { extremesModel } from "./extremes-model.ts";
+import { sampleCheck } from "./fit.ts";
+import { tapModel } from "./tap-model.ts";
 
 export interface CollectOptions {
+  readonly workbench: Workbench;
+  readonly model: Model;
+  /** Names of float32 values. */
   readonly tensors: readonly string[];
-  readonly method: CalibrationMethod;
-  readonly batches: () => Iterable<Feeds> | AsyncIterable<Feeds>;
-  /** Runs the model that `tapModel` made for `tensors`. */
-  readonly run: RunBatch;
-  readonly signal?: AbortSignal;
+  readonly needsHistograms: boolean;
+  readonly signal?: AbortSignal | undefined;
+  readonly onSample?: ((seen: number) => void) | undefined;
 }
 
-/** Ranges by value name. Throws `calibration-failed` when there is no batch or a value is not finite. */
-export async function collectRanges(options: CollectOptions): Promise<Map<string, Range>> {
-  const { method, tensors } = options;
-  const first = await observe(
-    options,
-    tensors.map((name) => [name, method.first()]),
-  );
-  const { second } = method;
-  if (second === undefined) return first;
-  return observe(
-    options,
-    tensors.map((name) => [name, second(first.get(name)!)]),
+export interface Collected {
+  readonly extremes: ExtremesTable;
+  /** Empty unless asked for. */
+  readonly histograms: HistogramTable;
+}
+
+/** Throws `calibration-failed` for no samples, samples that do not fit, and values not finite. */
+export async function collectStatistics(options: CollectOptions): Promise<Collected> {
+  const extremes = await collectExtremes(options);
+  if (!options.needsHistograms) return { extremes, histograms: new Map() };
+  return { extremes, histograms: await collectHistograms(options, extremes) };
+}
+
+function collectExtremes(options: CollectOptions): Promise<ExtremesTable> {
+  const { model, outputs } = extremesModel(options.model, options.tensors);
+  const modelBytes = model.encode();
+  const codec = { encode: encodeExtremes, decode: decodeExtremes };
+  return cached(options.workbench, { modelBytes, more: ["extremes", outputs] }, codec, () =>
+    observed(options, modelBytes, (loop) => observeExtremes({ ...loop, outputs })),
   );
 }
 
-async function observe(
+function collectHistograms(
   options: CollectOptions,
-  observers: readonly (readonly [string, Observer])[],
-): Promise<Map<string, Range>> {
-  let batchCount = 0;
-  for await (const feeds of options.batches()) {
-    options.signal?.throwIfAborted();
-    const outputs = await options.run(feeds);
-    for (const [name, observer] of observers) {
-      const value = outputs.get(name) ?? feeds.get(name);
-      assert(value !== undefined, `the tapped model yields no ${name}`);
-      assert(value.data instanceof Float32Array, `${name} is ${value.type}, not float32`);
-      requireFinite(name, value.data);
-      observer.observe(value.data);
-    }
-    batchCount++;
-  }
-  if (batchCount === 0) {
-    throw new FleetError("calibration-failed", "there is no calibration data: add samples");
-  }
-  return new Map(observers.map(([name, observer]) => [name, observer.range()]));
+  extremes: ExtremesTable,
+): Promise<HistogramTable> {
+  const tapped = tapModel(options.model, options.tensors);
+  const { graph } = tapped;
+  const wanted = new Set(options.tensors);
+  const outputs = graph.outputs.filter(({ name }) => wanted.has(name ?? ""));
+  // A model must yield something, also when only its inputs are observed.
+  if (outputs.length > 0) graph.setOutputInfos(outputs);
+  const modelBytes = tapped.encode();
+  const grids = new Map([...extremes].map(([tensor, { full }]) => [tensor, full]));
+  const codec = { encode: encodeHistograms, decode: decodeHistograms };
+  return cached(options.workbench, { modelBytes, more: ["histograms", [...grids]] }, codec, () =>
+    observed(options, modelBytes, (loop) => observeHistograms({ ...loop, grids })),
+  );
 }
 
-function requireFinite(name: string, values: Float32Array): void {
-  for (const value of values) {
-    if (Number.isFinite(value)) continue;
-    throw new FleetError(
-      "calibration-failed",
-      `the model yields ${value} at ${name} for calibration data: check the data and the model`,
-      { details: { tensor: name } },
-    );
+interface Loop {
+  readonly samples: Workbench["calibration"] extends () => infer Batches ? Batches : never;
+  readonly run: RunBatch;
+  readonly signal: AbortSignal | undefined;
+  readonly onSample: ((seen: number) => void) | undefined;
+}
+
+/** Observes with a loaded model, and closes it. */
+async function observed<T>(
+  { workbench, model, signal, onSample }: CollectOptions,
+  modelBytes: Uint8Array,
+  observe: (loop: Loop) => Promise<T>,
+): Promise<T> {
+  const check = sampleCheck(model.graph);
+  const loaded = await workbench.load(modelBytes);
+  let sample = 0;
+  const run = async (feeds: Feeds): Promise<Outputs> => {
+    check(feeds, sample);
+    const outputs = await loaded.run(feeds).catch((cause: unknown) => {
+      throw runFailure(sample, cause);
+    });
+    sample++;
+    // A tapped input of the graph is no output of it.
+    return new Map([...feeds, ...outputs]);
+  };
+  try {
+    return await observe({ samples: workbench.calibration(), run, signal, onSample });
+  } finally {
+    await loaded.close();
+  }
+}
+
+function runFailure(sample: number, cause: unknown): unknown {
+  if (isFleetError(cause)) return cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new FleetError(
+    "calibration-failed",
+    `the model does not run on calibration sample ${sample} (${why}): check the sample and the model`,
+    { details: { sample }, cause },
+  );
+}
+
+async function cached<T>(
+  { calibrationCache: cache }: Workbench,
+  made: { readonly modelBytes: Uint8Array; readonly more: readonly unknown[] },
+  codec: { readonly encode: (table: T) => Uint8Array; readonly decode: (bytes: Uint8Array) => T },
+  make: () => Promise<T>,
+): Promise<T> {
+  if (cache === undefined) return make();
+  const key = calibrationKey(cache, made.modelBytes, made.more);
+  const known = await cache.read(key);
+  const table = known === undefined ? undefined : readable(known, codec.decode);
+  if (table !== undefined) return table;
+  const fresh = await make();
+  await cache.write(key, codec.encode(fresh));
+  return fresh;
+}
+
+/** Undefined for a table that is damaged. */
+function readable<T>(bytes: Uint8Array, decode: (bytes: Uint8Array) => T): T | undefined {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    if (isFleetError(error, "calibration-failed")) return undefined;
+    throw error;
   }
 }

@@ -1,24 +1,35 @@
-/** The calibration methods by name, with their options, as a recipe writes them. */
-import { z } from "zod";
-import { minMaxObserver } from "./min-max.ts";
-import type { CalibrationMethod } from "./observer.ts";
-import { percentileObserver } from "./percentile.ts";
+/**
+ * What a calibration method is: a rule from the statistics of a tensor to the range that is quantized.
+ * Methods only choose; statistics are collected once for all of them. One file and one line in
+ * `registry.ts` adds a method.
+ */
+import type { z } from "zod";
+import type { Extremes, Histogram } from "../../../shared/calibration/statistics.ts";
+import type { Range } from "../quantize/scale.ts";
 
-export const calibrationOptions = z.discriminatedUnion("method", [
-  z.strictObject({ method: z.literal("min-max") }),
-  z.strictObject({
-    method: z.literal("percentile"),
-    /** Share of the values that stay inside the range, in percent. */
-    percent: z.number().gt(50).max(100).default(99.99),
-    /** Bins of the histogram over the full range. */
-    bins: z.int().min(128).max(8192).default(2048),
-  }),
-]);
+export interface TensorStatistics {
+  readonly extremes: Extremes;
+  /** Over the full range; only for methods that say they need one. */
+  readonly histogram: Histogram;
+}
 
-export type CalibrationOptions = z.output<typeof calibrationOptions>;
+export type Statistics<Needs extends boolean> = Needs extends true
+  ? TensorStatistics
+  : Pick<TensorStatistics, "extremes">;
 
-/** The method that the options name. */
-export function calibrationMethod(options: CalibrationOptions): CalibrationMethod {
-  if (options.method === "min-max") return { first: minMaxObserver };
-  return { first: minMaxObserver, second: (range) => percentileObserver(range, options) };
+export interface CalibrationMethod<S extends z.ZodType, Needs extends boolean> {
+  /** Options as a recipe writes them; `method` names the method. */
+  readonly options: S;
+  /** True when it needs a histogram, which costs a second pass over the data. */
+  readonly needsHistogram: Needs;
+  /** How people tell it from the same method with other options. */
+  readonly label: (options: z.output<S>) => string;
+  /** The range to quantize, within the full one; the full one when there is nothing to gain. */
+  readonly range: (statistics: Statistics<Needs>, options: z.output<S>) => Range;
+}
+
+export function defineMethod<S extends z.ZodType, Needs extends boolean>(
+  method: CalibrationMethod<S, Needs>,
+): CalibrationMethod<S, Needs> {
+  return method;
 }

@@ -17,7 +17,7 @@ import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import type { TensorProto } from "../../onnx/schema.ts";
 import { tensorFloats, tensorShape } from "../../onnx/tensor.ts";
-import { calibrationOptions } from "../calibration/method.ts";
+import { calibrationOptions } from "../calibration/registry.ts";
 import { definePass, type PassContext, type PassResult } from "../pass.ts";
 import {
   type LayerCodes,

@@ -1,7 +1,5 @@
 /** Static and dynamic int8: the numbers of scales, what fuses, and the traps on the way. */
 import { describe, expect, it } from "vitest";
-import { collectRanges } from "../../../../controller/compress/calibration/collect.ts";
-import { calibrationMethod } from "../../../../controller/compress/calibration/method.ts";
 import { auditFusion, type FusionAudit } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
@@ -305,57 +303,6 @@ describe("traps", () => {
         `${dataType} [${dims}] ${Buffer.from(rawData!).toString("hex")}`,
     );
     expect(new Set(contents).size).toBe(contents.length);
-  });
-});
-
-describe("calibration", () => {
-  it("percentile cuts an outlier, min-max does not", async () => {
-    const values = randomValues(7, 20_000, 0.5);
-    values[0] = 60;
-    const rangeOf = async (options: Parameters<typeof calibrationMethod>[0]) =>
-      (
-        await collectRanges({
-          tensors: ["t"],
-          method: calibrationMethod(options),
-          batches: () => [
-            new Map([["t", { type: "float32", shape: [20_000], data: values }]] as const),
-          ],
-          run: async () => new Map(),
-        })
-      ).get("t")!;
-    expect((await rangeOf({ method: "min-max" })).max).toBe(60);
-    const cut = await rangeOf({ method: "percentile", percent: 99.9, bins: 2048 });
-    expect(cut.max).toBeLessThan(3);
-    expect(cut.min).toBeLessThan(-1);
-  });
-
-  it("percentile cuts what is never negative above only", async () => {
-    const values = Float32Array.from({ length: 20_000 }, (_, index) => index / 20_000);
-    const ranges = await collectRanges({
-      tensors: ["t"],
-      method: calibrationMethod({ method: "percentile", percent: 99, bins: 512 }),
-      batches: () => [
-        new Map([["t", { type: "float32", shape: [20_000], data: values }]] as const),
-      ],
-      run: async () => new Map(),
-    });
-    expect(ranges.get("t")!.min).toBe(0);
-    expect(ranges.get("t")!.max).toBeCloseTo(0.99, 2);
-  });
-
-  it("refuses values that are not finite, and no data at all", async () => {
-    const collect = (batches: Float32Array[]) =>
-      collectRanges({
-        tensors: ["t"],
-        method: calibrationMethod({ method: "min-max" }),
-        batches: () =>
-          batches.map((data) => new Map([["t", { type: "float32", shape: [1], data }]] as const)),
-        run: async () => new Map(),
-      });
-    await expect(collect([Float32Array.of(Number.NaN)])).rejects.toMatchObject({
-      code: "calibration-failed",
-    });
-    await expect(collect([])).rejects.toMatchObject({ code: "calibration-failed" });
   });
 });
 
