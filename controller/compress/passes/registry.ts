@@ -7,8 +7,13 @@ import { float16 } from "./float16.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
 import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
 import { foldConstants } from "./fold-constants.ts";
+import { matMulAddToGemm } from "./matmul-add-to-gemm.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeStatic } from "./quantize-static.ts";
+import { recognizeGelu } from "./recognize-gelu.ts";
+import { recognizeHardSwish } from "./recognize-hard-swish.ts";
+import { recognizeLayerNorm } from "./recognize-layer-norm.ts";
+import { reduceMeanToPool } from "./reduce-mean-to-pool.ts";
 import { removeDeadNodes } from "./remove-dead-nodes.ts";
 import { removeIdentity } from "./remove-identity.ts";
 
@@ -18,6 +23,11 @@ export const passes: readonly Pass[] = [
   removeIdentity,
   foldBatchNorm,
   foldChannelArithmetic,
+  recognizeLayerNorm,
+  recognizeGelu,
+  recognizeHardSwish,
+  matMulAddToGemm,
+  reduceMeanToPool,
   removeDeadNodes,
   convertOpset,
   float16,

@@ -2,7 +2,7 @@
 import { dataTypeOfCode } from "../data-type.ts";
 import type { Graph } from "../graph.ts";
 import type { Node } from "../node.ts";
-import { tensorShape } from "../tensor.ts";
+import { tensorNumbers, tensorShape } from "../tensor.ts";
 import { type InputRank, type OpFact, sameRank } from "./op-fact.ts";
 
 const moved = (opType: string, outputRank: OpFact["outputRank"]): OpFact => ({
@@ -14,12 +14,16 @@ const moved = (opType: string, outputRank: OpFact["outputRank"]): OpFact => ({
 /** Scales and the region of interest are float32 in every version (ONNX opset 13 Resize). */
 const resize: OpFact = { ...moved("Resize", sameRank), float32Inputs: [1, 2] };
 
-/** The number of axes a node names, as an attribute or, in later versions, as input 1. */
-function axesCount(node: Node, graph: Graph): number | undefined {
+/** The axes a node names, as an attribute or, in later versions, as input 1; undefined when unknown. */
+export function namedAxes(node: Node, graph: Graph): readonly number[] | undefined {
   const attribute = node.ints("axes", undefined);
-  if (attribute !== undefined) return attribute.length;
+  if (attribute !== undefined) return attribute;
   const tensor = graph.constant(node.input(1));
-  return tensor === undefined ? undefined : tensorShape(tensor)[0];
+  return tensor === undefined ? undefined : tensorNumbers(tensor);
+}
+
+function axesCount(node: Node, graph: Graph): number | undefined {
+  return namedAxes(node, graph)?.length;
 }
 
 const rankChangedBy =

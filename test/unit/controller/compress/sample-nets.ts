@@ -291,10 +291,114 @@ function branch(opType: string, left: string, right: string): GraphProto {
   });
 }
 
+/** What exporters of transformers spell out: normalisation, Gelu, and products with their biases. */
+const spelledOutTransformer: SampleNet = {
+  name: "spelled out transformer",
+  feeds: feedsOf([2, 3, 8]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: ["n", 3, 8],
+      nodes: [
+        ...layerNorm("x", "n1"),
+        node("MatMul", ["n1", "w1"], ["m1"]),
+        node("Add", ["b1", "m1"], ["a1"]),
+        node("Div", ["a1", "root"], ["e1"]),
+        node("Erf", ["e1"], ["e2"]),
+        node("Add", ["e2", "one"], ["e3"]),
+        node("Mul", ["a1", "e3"], ["e4"]),
+        node("Mul", ["e4", "half"], ["g1"]),
+        node("MatMul", ["g1", "w2"], ["m2"]),
+        node("Add", ["m2", "b2"], ["a2"]),
+        node("Add", ["a2", "x"], ["r2"]),
+        ...layerNorm("r2", "n2"),
+        node("Reshape", ["n2", "rows"], ["flat"]),
+        node("MatMul", ["flat", "w3"], ["m3"]),
+        node("Add", ["m3", "b3"], ["y"]),
+      ],
+      initializers: [
+        ...transformerConstants,
+        weights("w1", [8, 16], 1, 0.4),
+        weights("b1", [16], 2, 0.2),
+        weights("w2", [16, 8], 3, 0.4),
+        weights("b2", [8], 4, 0.2),
+        intTensor("rows", [-1, 24]),
+        weights("w3", [24, 5], 5, 0.3),
+        weights("b3", [1, 5], 6, 0.2),
+      ],
+    }),
+};
+
+const transformerConstants: readonly TensorProto[] = [
+  floatTensor("one", [], [1]),
+  floatTensor("half", [], [0.5]),
+  floatTensor("two", [], [2]),
+  floatTensor("root", [], [Math.SQRT2]),
+  floatTensor("epsilon", [], [1e-5]),
+  positive("gamma", 8, 7),
+  weights("beta", [8], 8, 0.3),
+];
+
+/** Layer normalisation of `input` to `output`, in the nodes that PyTorch's exporter wrote. */
+function layerNorm(input: string, output: string): NodeProto[] {
+  const part = (name: string): string => `${output}_${name}`;
+  const lastAxis = { axes: { ints: [-1] } };
+  return [
+    node("ReduceMean", [input], [part("mean")], lastAxis),
+    node("Sub", [input, part("mean")], [part("d")]),
+    node("Pow", [part("d"), "two"], [part("square")]),
+    node("ReduceMean", [part("square")], [part("var")], lastAxis),
+    node("Add", [part("var"), "epsilon"], [part("sum")]),
+    node("Sqrt", [part("sum")], [part("std")]),
+    node("Div", [part("d"), part("std")], [part("normal")]),
+    node("Mul", [part("normal"), "gamma"], [part("scaled")]),
+    node("Add", [part("scaled"), "beta"], [output]),
+  ];
+}
+
+/** Convolutions behind hard gates in the forms exporters write, and a mean for a pooling. */
+const gatedNet: SampleNet = {
+  name: "gated net",
+  feeds: feedsOf([2, 3, 6, 6]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: ["n", 3, 6, 6],
+      nodes: [
+        node("Conv", ["x", "w1", "b1"], ["c1"], { pads: { ints: [1, 1, 1, 1] } }),
+        node("Add", ["c1", "three"], ["s1"]),
+        node("Clip", ["s1", "zero", "six"], ["k1"]),
+        node("Mul", ["c1", "k1"], ["p1"]),
+        node("Div", ["p1", "six"], ["h1"]),
+        node("Conv", ["h1", "w2"], ["c2"], { group: { int: 8 } }),
+        node("HardSigmoid", ["c2"], ["k2"], { alpha: { float: 1 / 6 } }),
+        node("Mul", ["c2", "k2"], ["h2"]),
+        node("Conv", ["h2", "w3"], ["c3"]),
+        node("Sigmoid", ["c3"], ["k3"]),
+        node("Mul", ["c3", "k3"], ["h3"]),
+        node("ReduceMean", ["h3"], ["m"], { axes: { ints: [2, 3] }, keepdims: { int: 0 } }),
+        node("Gemm", ["m", "w4", "b4"], ["y"]),
+      ],
+      initializers: [
+        floatTensor("zero", [], [0]),
+        floatTensor("three", [], [3]),
+        floatTensor("six", [], [6]),
+        weights("w1", [8, 3, 3, 3], 1, 0.3),
+        weights("b1", [8], 2, 0.4),
+        weights("w2", [8, 1, 3, 3], 3, 0.5),
+        weights("w3", [6, 8, 1, 1], 4, 0.4),
+        weights("w4", [6, 4], 5, 0.6),
+        weights("b4", [4], 6, 0.3),
+      ],
+    }),
+};
+
 export const sampleNets: readonly SampleNet[] = [
   residualNet,
   perceptron,
   oldExport,
   shapeWork,
   computedConstants,
+  spelledOutTransformer,
+  gatedNet,
 ];
