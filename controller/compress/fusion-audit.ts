@@ -8,7 +8,7 @@ import type { GraphProto } from "../onnx/schema.ts";
 import { subgraphsOf } from "../onnx/subgraph.ts";
 
 /** Kernels of onnxruntime 1.30 that multiply integers. */
-const integerKernels: ReadonlySet<string> = new Set([
+export const integerKernels: ReadonlySet<string> = new Set([
   "ConvInteger",
   "DynamicQuantizeLSTM",
   "DynamicQuantizeMatMul",

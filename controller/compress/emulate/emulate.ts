@@ -13,25 +13,25 @@
  * machine's, whose last bit may differ from another's.
  */
 import { assert } from "../../../shared/assert.ts";
-import type { DataType } from "../../onnx/data-type.ts";
 import { elementTypes } from "../../onnx/element-types.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import { tensorData, tensorShape, tensorType } from "../../onnx/tensor.ts";
 import type { LoadedModel, TensorValue, Workbench } from "../execute.ts";
+import { integerKernels } from "../fusion-audit.ts";
+import { nodeLabel } from "../quantize/selection.ts";
 import type { Processor } from "./processor.ts";
-import { qdqUnit } from "./qdq-units.ts";
-import { qoperatorUnit } from "./qoperator-units.ts";
 import type { Step, StepContext, StepMaker } from "./step.ts";
 import { convStep } from "./steps/conv.ts";
 import { conversionStep } from "./steps/conversions.ts";
 import { addStep, mulStep } from "./steps/elementwise.ts";
-import { matrixStep } from "./steps/matrix.ts";
+import { matMulIntegerStep, matrixStep } from "./steps/matrix.ts";
 import { moveStep } from "./steps/moves.ts";
 import { averageStep, globalAverageStep } from "./steps/pooling.ts";
 import { type RuntimeStep, runtimeStep } from "./steps/runtime.ts";
 import { softmaxStep } from "./steps/softmax.ts";
 import type { Unit } from "./unit.ts";
+import { unitOf } from "./units.ts";
 
 const makers: Readonly<Record<string, StepMaker>> = {
   Conv: convStep,
@@ -44,8 +44,13 @@ const makers: Readonly<Record<string, StepMaker>> = {
   Softmax: softmaxStep,
 };
 
+/** Units that add up products. */
+const products: ReadonlySet<string> = new Set(["Conv", "Gemm", "MatMul"]);
+
 /** A model whose integer arithmetic is another processor's. */
 export interface Emulation extends LoadedModel {
+  /** Names of nodes whose products of bytes are emulated. */
+  readonly emulated: readonly string[];
   /** Names of nodes that multiply bytes but run as this machine does it, for want of an emulation. */
   readonly notEmulated: readonly string[];
 }
@@ -69,6 +74,7 @@ export function emulate(model: Model, { processor, load }: EmulationOptions): Em
     constants.set(name, { type: tensorType(tensor), shape: tensorShape(tensor), data });
   }
   return {
+    emulated: plan.emulated,
     notEmulated: plan.notEmulated,
     async run(feeds) {
       const values = new Map([...constants, ...feeds]);
@@ -90,6 +96,7 @@ export function emulate(model: Model, { processor, load }: EmulationOptions): Em
 interface Plan {
   readonly steps: readonly Step[];
   readonly sessions: readonly RuntimeStep[];
+  readonly emulated: readonly string[];
   readonly notEmulated: readonly string[];
 }
 
@@ -97,6 +104,7 @@ function planOf(model: Model, context: StepContext, load: Workbench["load"] | un
   const { graph } = model;
   const types = elementTypes(graph);
   const sessions: RuntimeStep[] = [];
+  const emulated: string[] = [];
   const notEmulated: string[] = [];
   const inRuntime = (nodes: readonly Node[]): Step => {
     const step = runtimeStep(model, nodes, load);
@@ -106,29 +114,31 @@ function planOf(model: Model, context: StepContext, load: Workbench["load"] | un
   const done = new Set<Node>();
   const steps: Step[] = [];
   for (const node of graph.sortedNodes()) {
-    const unit = unitOf(context, types, node);
+    const unit = unitOf(graph, types, node);
     if (unit !== undefined) {
       const step = makers[unit.operator]?.(context, unit);
-      if (step === undefined) notEmulated.push(node.name);
+      if (step !== undefined && products.has(unit.operator)) emulated.push(nodeLabel(node));
+      if (step === undefined && mayDiffer(unit)) notEmulated.push(nodeLabel(node));
       steps.push(step ?? inRuntime(unit.nodes));
       for (const covered of unit.nodes)
         if (covered.opType !== "DequantizeLinear") done.add(covered);
       continue;
     }
     if (done.has(node)) continue;
-    steps.push(
-      conversionStep(context, types, node) ?? moveStep(context, node) ?? inRuntime([node]),
-    );
+    const step =
+      conversionStep(context, types, node) ??
+      moveStep(context, node) ??
+      matMulIntegerStep(context, node);
+    if (step !== undefined && node.is("MatMulInteger")) emulated.push(nodeLabel(node));
+    if (step === undefined && integerKernels.has(node.opType)) notEmulated.push(nodeLabel(node));
+    steps.push(step ?? inRuntime([node]));
   }
-  return { steps: needed(graph.outputNames, steps), sessions, notEmulated };
+  return { steps: needed(graph.outputNames, steps), sessions, emulated, notEmulated };
 }
 
-function unitOf(
-  { graph }: StepContext,
-  types: ReadonlyMap<string, DataType>,
-  node: Node,
-): Unit | undefined {
-  return qoperatorUnit(graph, types, node) ?? qdqUnit(graph, types, node);
+/** True for products with int8 weights: others are as exact on every processor. */
+function mayDiffer({ operands }: Unit): boolean {
+  return operands[1]?.type === "int8";
 }
 
 /** Without the steps that nothing needed reads, last to first. */

@@ -131,12 +131,14 @@ function fitsTypes(graph: Graph, operands: readonly Operand[], sink: Sink | unde
   return codes.every(({ name, type }) => type === "uint8" || isShiftable(graph, name));
 }
 
-/** Codes that one QuantizeLinear makes for one DequantizeLinear with one reader. */
+/**
+ * Codes that one QuantizeLinear makes for one DequantizeLinear with one reader, or for an output of the
+ * graph. With more readers each gets a DequantizeLinear of its own first, which keeps the codes as they are.
+ */
 function isShiftable(graph: Graph, codes: string): boolean {
   const reader = graph.onlyConsumerOf(codes);
-  return (
-    graph.producerOf(codes)?.opType === "QuantizeLinear" &&
-    reader?.opType === "DequantizeLinear" &&
-    graph.onlyConsumerOf(reader.output(0)) !== undefined
-  );
+  if (reader?.opType !== "DequantizeLinear") return false;
+  const value = reader.output(0);
+  const readers = graph.consumersOf(value).length + (graph.isOutput(value) ? 1 : 0);
+  return graph.producerOf(codes)?.opType === "QuantizeLinear" && readers === 1;
 }

@@ -69,6 +69,11 @@ export function convStep(context: StepContext, unit: Unit): Step | undefined {
   };
 }
 
+/** The matrices that a convolution's codes are multiplied by; none when it is depthwise. */
+export function convProducts(context: StepContext, unit: Unit): readonly PackedWeights[] {
+  return filterOf(context, unit)?.packed ?? [];
+}
+
 function filterOf({ graph, processor }: StepContext, { node, operands }: Unit): Filter | undefined {
   const weight = operands[1];
   const tensor = weight === undefined ? undefined : graph.constant(weight.name);

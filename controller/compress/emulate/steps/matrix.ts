@@ -6,23 +6,26 @@
  * Scale = a_scale · b_scale [/ y_scale]; sums become codes as in `requantize.ts`, or
  * float32(sum) · scale.
  *
+ * 4. MatMulInteger with A's zero point known only when it runs: int32 sums [.., M, N].
+ *
  * A weight that is no constant of two dims is left to the runtime: both sides are unsigned then, and the
  * sums exact on every processor.
  *
- * Source: onnxruntime 1.30, quant_gemm.cc, quantize_linear_matmul.cc, qpostprocessor.cpp.
+ * Source: onnxruntime 1.30, quant_gemm.cc, quantize_linear_matmul.cc, matmul_integer.cc, qpostprocessor.cpp.
  */
+import type { Node } from "../../../onnx/node.ts";
 import { tensorData, tensorShape } from "../../../onnx/tensor.ts";
 import { type CodeArray, multiply, type PackedWeights, packWeights } from "../products.ts";
 import { codeArray, coder, outputScale } from "../requantize.ts";
 import { biasOf, elementsOf, rowCodes, type Step, type StepContext } from "../step.ts";
-import type { Operand, Unit } from "../unit.ts";
+import type { Unit } from "../unit.ts";
 
 export function matrixStep(context: StepContext, unit: Unit): Step | undefined {
   const [data, weight] = unit.operands;
   const { node, coded } = unit;
   if (data === undefined || weight === undefined) return undefined;
   if (node.int("transA", 0) !== 0 || node.float("alpha", 1) !== 1) return undefined;
-  const packed = packedWeight(context, weight, node.int("transB", 0) === 1);
+  const packed = packedWeight(context, weight.name, node.int("transB", 0) === 1);
   const bias = biasOf(context, unit);
   if (packed === undefined || (unit.bias !== "" && bias === undefined)) return undefined;
   const { columns } = packed;
@@ -56,13 +59,43 @@ export function matrixStep(context: StepContext, unit: Unit): Step | undefined {
   };
 }
 
+/** The matrix that codes are multiplied by; none for a weight that is no constant of two dims. */
+export function matrixProducts(
+  context: StepContext,
+  weight: string,
+  isTransposed: boolean,
+): readonly PackedWeights[] {
+  const packed = packedWeight(context, weight, isTransposed);
+  return packed === undefined ? [] : [packed];
+}
+
+/** The step of a MatMulInteger node; undefined for a form that is left to the runtime. */
+export function matMulIntegerStep(context: StepContext, node: Node): Step | undefined {
+  if (!node.is("MatMulInteger")) return undefined;
+  const packed = packedWeight(context, node.input(1), false);
+  const zeroPoints = context.graph.constant(node.input(3));
+  if (packed === undefined || (node.input(3) !== "" && zeroPoints === undefined)) return undefined;
+  const weightZeros = zeroPoints === undefined ? [0] : Array.from(tensorData(zeroPoints), Number);
+  if (weightZeros.some((zero) => zero !== weightZeros[0])) return undefined;
+  return {
+    inputs: [node.input(0), ...(node.input(2) === "" ? [] : [node.input(2)])],
+    outputs: [node.output(0)],
+    run([value, zero]) {
+      const codes = value!.data as CodeArray;
+      const points = { zeroPoint: Number(zero?.data[0] ?? 0), weightZero: weightZeros[0]! };
+      const data = shiftedSums(codes, codes.length / packed.depth, packed, points);
+      return [{ type: "int32", shape: [...value!.shape.slice(0, -1), packed.columns], data }];
+    },
+  };
+}
+
 /** A constant weight as columns; undefined when it is none of two dims. */
 function packedWeight(
   { graph, processor }: StepContext,
-  weight: Operand,
+  weight: string,
   isTransposed: boolean,
 ): PackedWeights | undefined {
-  const tensor = graph.constant(weight.name);
+  const tensor = graph.constant(weight);
   if (tensor?.dims.length !== 2) return undefined;
   const codes = tensorData(tensor) as CodeArray;
   const [first, second] = tensorShape(tensor) as [number, number];

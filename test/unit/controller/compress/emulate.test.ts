@@ -3,12 +3,15 @@ import { describe, expect, it } from "vitest";
 import { emulate } from "../../../../controller/compress/emulate/emulate.ts";
 import { canSaturate } from "../../../../controller/compress/emulate/processor.ts";
 import { multiply, packWeights } from "../../../../controller/compress/emulate/products.ts";
+import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
+import { makeTensor } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { type EmulatedNet, emulatedNets } from "./emulated-nets.ts";
-import { loadModel, runOnce, workbenchOf } from "./run-model.ts";
+import { loadModel, optimizedBytes, runOnce, workbenchOf } from "./run-model.ts";
+import { buildModel, feedsOf, node } from "./sample-nets.ts";
 
 async function quantized(net: EmulatedNet, options: Record<string, unknown>): Promise<Model> {
   const { model } = await runPasses({
@@ -19,14 +22,25 @@ async function quantized(net: EmulatedNet, options: Record<string, unknown>): Pr
   return model;
 }
 
+const schemes = [
+  {},
+  { perChannel: false },
+  { activations: "int8" },
+  { activations: "int8", symmetricActivations: true, perChannel: false },
+  { weights: "uint8" },
+  { weights: "uint8", perChannel: false },
+];
+
 // Weights of seven bits saturate on no processor, so every machine must give these very numbers.
 describe("emulated on either processor, without a pair at risk", () => {
   it.each(emulatedNets)("$name: the runtime's outputs to the bit", async (net) => {
-    for (const perChannel of [true, false]) {
-      const model = await quantized(net, { reduceRange: true, perChannel });
+    for (const scheme of schemes) {
+      const model = await quantized(net, { reduceRange: true, ...scheme });
+      const audit = auditFusion(await optimizedBytes(model.encode()));
       for (const processor of ["vnni", "avx2"] as const) {
         const emulation = emulate(model, { processor, load: loadModel });
         expect(emulation.notEmulated).toEqual([]);
+        expect(emulation.emulated).toHaveLength(audit.integerNodes);
         for (const seed of [4, 5]) {
           const actual = await emulation.run(net.feeds(seed));
           expect(actual).toEqual(await runOnce(model.encode(), net.feeds(seed)));
@@ -34,6 +48,60 @@ describe("emulated on either processor, without a pair at risk", () => {
         await emulation.close();
       }
     }
+  });
+});
+
+describe("emulated dynamic int8", () => {
+  it("gives the runtime's outputs to the bit", async () => {
+    const net = emulatedNets.find(({ name }) => name === "MatMul after MatMul")!;
+    for (const perChannel of [true, false]) {
+      const { model } = await runPasses({
+        model: net.model(),
+        passes: [findPass("quantize-dynamic")!.bind({ reduceRange: true, perChannel })],
+      });
+      const emulation = emulate(model, { processor: "avx2", load: loadModel });
+      expect(emulation.notEmulated).toEqual([]);
+      expect(await emulation.run(net.feeds(4))).toEqual(
+        await runOnce(model.encode(), net.feeds(4)),
+      );
+      await emulation.close();
+    }
+  });
+});
+
+describe("what an emulation cannot do", () => {
+  it("names products of bytes that run as this machine does them", async () => {
+    const model = buildModel({
+      opset: 13,
+      inputShape: [1, 4, 6, 6],
+      nodes: [
+        node("DynamicQuantizeLinear", ["x"], ["codes", "scale", "zero"]),
+        node("ConvInteger", ["codes", "w", "zero"], ["sums"]),
+        node("Cast", ["sums"], ["y"], { to: { int: 1 } }),
+      ],
+      initializers: [
+        makeTensor({
+          name: "w",
+          type: "int8",
+          shape: [2, 4, 1, 1],
+          data: new Int8Array(8).fill(3),
+        }),
+      ],
+    });
+    const emulation = emulate(model, { processor: "avx2", load: loadModel });
+    expect(emulation.notEmulated).toEqual(["sums_node"]);
+    const feeds = feedsOf([1, 4, 6, 6])(1);
+    expect(await emulation.run(feeds)).toEqual(await runOnce(model.encode(), feeds));
+    await emulation.close();
+  });
+
+  it("asks for a runtime where the model needs one", async () => {
+    const net = emulatedNets.find(({ name }) => name === "leaky gate")!;
+    const model = await quantized(net, {});
+    await expect(emulate(model, { processor: "vnni" }).run(net.feeds(1))).rejects.toMatchObject({
+      code: "onnx-unsupported",
+      message: expect.stringContaining("LeakyRelu"),
+    });
   });
 });
 
