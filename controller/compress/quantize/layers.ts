@@ -17,7 +17,7 @@ import { type QuantizationParameters, quantizeBias, type Range, raisedScale } fr
 import { activationFormat, type Scheme, type WeightFormat, weightFormat } from "./scheme.ts";
 import type { Selection } from "./selection.ts";
 import { type Gram, toLayout, type WeightRows, weightRows } from "./weight-rows.ts";
-import type { WeightScale } from "./weight-scale/strategy.ts";
+import type { Pairing, WeightScale } from "./weight-scale/strategy.ts";
 
 /** A linear node with its constants, before anything is quantized. */
 export interface LinearLayer {
@@ -33,6 +33,8 @@ export interface LinearLayer {
   readonly input: QuantizationParameters;
   /** Stored codes of the input that calibration reaches. */
   readonly inputCodes: Range;
+  /** As in `WeightScaleRequest`. */
+  readonly pairing: Pairing | undefined;
   /** As in `RoundingRequest`. */
   readonly gram?: Gram | undefined;
 }
@@ -86,6 +88,7 @@ export function planLayers(
       bias: biasOf(graph, node.input(fact.bias ?? -1)),
       input,
       inputCodes: codesReached(known.ranges.get(node.input(0)), input, format),
+      pairing: pairingOf(node, fact, shape, { rows, type: format.type }),
       gram: known.grams?.get(node.output(0)),
     };
   });
@@ -95,9 +98,9 @@ export async function quantizeLayer(
   layer: LinearLayer,
   { weightScale, rounding }: LayerStrategies,
 ): Promise<LayerCodes> {
-  const { rows, perChannel, format, input, inputCodes, bias, gram } = layer;
+  const { rows, perChannel, format, input, inputCodes, pairing, bias, gram } = layer;
   const { codes, symmetric } = format;
-  const request = { rows, perChannel, codes, symmetric, input, inputCodes, gram };
+  const request = { rows, perChannel, codes, symmetric, input, inputCodes, pairing, gram };
   const scales = weightScale.scales(request);
   const raisedScales = bias === undefined ? 0 : makeRoomForBias(scales, bias, layer);
   const weight = toLayout(await rounding.round({ rows, scales, codes, gram }), layer.layout);
@@ -133,6 +136,22 @@ function makeRoomForBias(
     else scales[channel] = value === 0 ? 1 : Math.abs(value) / 2 ** 24 / input.scale;
   });
   return raised;
+}
+
+/**
+ * A depthwise convolution adds no pairs: its kernels widen each product (onnxruntime 1.30, qdwconv.cpp and
+ * ConvSymKernelAvx2.S). Signed activations are shifted to unsigned ones before they meet a kernel.
+ */
+function pairingOf(
+  node: Node,
+  fact: WeightFact,
+  shape: readonly number[],
+  { rows, type }: { readonly rows: WeightRows; readonly type: "uint8" | "int8" },
+): Pairing | undefined {
+  const kernelPositions = fact.kernelPositions?.(shape) ?? 1;
+  const isDepthwise = rows.length === kernelPositions && node.int("group", 1) === rows.channels;
+  if (isDepthwise && rows.channels > 1) return undefined;
+  return { kernelPositions, codeShift: type === "int8" ? 128 : 0 };
 }
 
 function isZeroRow({ values, length }: WeightRows, row: number): boolean {

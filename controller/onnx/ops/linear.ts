@@ -12,6 +12,7 @@ const conv: OpFact = {
   weight: {
     input: 1,
     bias: 2,
+    kernelPositions: (shape) => product(shape.slice(2)),
     layout: (_node, shape) => ({
       groups: 1,
       outer: 1,

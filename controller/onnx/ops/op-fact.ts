@@ -34,6 +34,8 @@ export interface WeightFact {
   readonly bias?: number;
   /** The output counts its channels along its last axis; by default along axis 1. */
   readonly channelsLast?: boolean;
+  /** Elements of the weight that each input channel has for one output; 1 by default. */
+  readonly kernelPositions?: (weightShape: readonly number[]) => number;
   /** Undefined when this form of the node has no such layout. */
   readonly layout: (node: Node, weightShape: readonly number[]) => ChannelLayout | undefined;
 }

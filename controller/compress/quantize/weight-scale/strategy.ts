@@ -6,6 +6,14 @@ import { z } from "zod";
 import type { QuantizationParameters, Range } from "../scale.ts";
 import type { Gram, WeightRows } from "../weight-rows.ts";
 
+/** Which products a processor may add up in pairs before it widens the sum. */
+export interface Pairing {
+  /** A row is [input channels, kernelPositions]; products are made position by position. */
+  readonly kernelPositions: number;
+  /** What takes a stored code of the input to the unsigned one that is multiplied. */
+  readonly codeShift: number;
+}
+
 export interface WeightScaleRequest {
   readonly rows: WeightRows;
   /** False asks for one scale for all rows. */
@@ -18,6 +26,8 @@ export interface WeightScaleRequest {
   readonly input: QuantizationParameters;
   /** Stored codes of the input that calibration reaches. */
   readonly inputCodes: Range;
+  /** Undefined where no two products are added up in fewer than 32 bits. */
+  readonly pairing: Pairing | undefined;
   /** Absent where no strategy asked for it or the layer is too large. */
   readonly gram?: Gram | undefined;
 }

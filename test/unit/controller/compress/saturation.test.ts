@@ -6,7 +6,7 @@ import type { TensorValue } from "../../../../controller/compress/execute.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
-import { floatTensor } from "../../../../controller/onnx/tensor.ts";
+import { floatTensor, tensorFloats } from "../../../../controller/onnx/tensor.ts";
 import { type EmulatedNet, emulatedNets } from "./emulated-nets.ts";
 import { floats, loadModel, workbenchOf } from "./run-model.ts";
 import { buildModel, feedsOf, node } from "./sample-nets.ts";
@@ -76,6 +76,48 @@ describe("pairs at risk", () => {
     expect(await atRisk(conv!, { reduceRange: true })).toBe(0);
     expect(await atRisk(conv!, { weights: "uint8" })).toBe(0);
     expect(await atRisk(depthwise, {})).toBe(0);
+  });
+});
+
+const pairAware = { weightScale: { strategy: "pair-aware" } };
+
+describe("pair-aware scales", () => {
+  it.each([{}, { perChannel: false }, { activations: "int8" }])(
+    "leave no pair at risk in any form of layer, and more bits than seven: %o",
+    async (scheme) => {
+      let raised = 0;
+      for (const net of emulatedNets) {
+        const model = await quantized(net, { ...scheme, ...pairAware });
+        const atRisk = saturationRisks(model).filter(({ pairsAtRisk }) => pairsAtRisk > 0);
+        expect(atRisk, net.name).toEqual([]);
+        const before = saturationRisks(await quantized(net, scheme));
+        if (before.some(({ pairsAtRisk }) => pairsAtRisk > 0)) raised++;
+      }
+      expect(raised).toBeGreaterThan(10);
+    },
+  );
+
+  it("change only the channels that were at risk", async () => {
+    const scalesOf = async (options: Record<string, unknown>): Promise<number[]> => {
+      const { graph } = await quantized(columns, options);
+      const weight = graph.nodes.find((each) => each.input(0) === "w_q")!;
+      return [...tensorFloats(graph.constant(weight.input(1))!)];
+    };
+    const [first, second, third] = await scalesOf(pairAware);
+    const plain = await scalesOf({});
+    expect(first).toBe(Math.fround(254 / 128));
+    expect(second).toBe(plain[1]);
+    expect(third).toBe(Math.fround(191 / 128));
+  });
+
+  it("leave uint8 weights and depthwise convolutions as they are", async () => {
+    const bytesOf = async (net: EmulatedNet, options: Record<string, unknown>) =>
+      (await quantized(net, options)).encode();
+    const [conv] = emulatedNets;
+    const depthwise = emulatedNets.find(({ name }) => name === "depthwise conv")!;
+    const wide = { weights: "uint8" };
+    expect(await bytesOf(conv!, { ...wide, ...pairAware })).toEqual(await bytesOf(conv!, wide));
+    expect(await bytesOf(depthwise, pairAware)).toEqual(await bytesOf(depthwise, {}));
   });
 });
 
