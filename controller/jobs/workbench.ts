@@ -30,7 +30,8 @@ export function workbenchOf(set: GoldenSet, split: TuningSamples, spec: ModelInt
   };
 }
 
-async function loadModel(
+/** A file in a session of this process. */
+export async function loadModel(
   modelBytes: Uint8Array,
   optimization: "basic" | "all" = "basic",
 ): Promise<LoadedModel> {

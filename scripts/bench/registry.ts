@@ -1,4 +1,5 @@
 /** All benchmarks: a new one is one file and one line here. */
+import { compressBenchmark } from "./compress.ts";
 import { crashBenchmark } from "./crash.ts";
 import { flashBenchmark } from "./flash.ts";
 import type { Benchmark } from "./frame.ts";
@@ -13,6 +14,7 @@ import { verdictsBenchmark } from "./verdicts.ts";
 export const benchmarks: readonly Benchmark[] = [
   onnxCodec,
   killBenchmark,
+  compressBenchmark,
   crashBenchmark,
   verdictsBenchmark,
   flashBenchmark,

@@ -1,0 +1,236 @@
+/**
+ * Compression against the quantizers that exist, on the same files, samples and processor: accuracy, speed,
+ * size, time to compress and parity. The parts are in `compress/`, the rivals' drivers in `peers/`.
+ *
+ * FLEETFIT_BENCH_MODELS (names, comma between) runs some of the models only.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { publishedAccuracy } from "./compress/answer.ts";
+import { ourVariants } from "./compress/candidates.ts";
+import {
+  type Duel,
+  duelRow,
+  row,
+  runContest,
+  type SpeedResult,
+  speedRow,
+} from "./compress/contest.ts";
+import { holmRejections } from "./compress/grade.ts";
+import { rivalVariants } from "./compress/rivals.ts";
+import { compareSizes, type SizeResult, sizeRow } from "./compress/size.ts";
+import type { Subject } from "./compress/subject.ts";
+import { type SubjectSource, subjectSources } from "./compress/subjects/registry.ts";
+import { compareTimes, type TimeResult, timeRow } from "./compress/time.ts";
+import { atLeast, atMost, type Bar, type Benchmark, type Outcome, type Row } from "./frame.ts";
+
+interface Findings {
+  readonly rows: Row[];
+  readonly duels: Duel[];
+  readonly speeds: SpeedResult[];
+  readonly sizes: SizeResult[];
+  readonly times: TimeResult[];
+  /** Published accuracies that were not measured again, to the decimal that was published. */
+  readonly mismatches: string[];
+}
+
+export const compressBenchmark: Benchmark = {
+  name: "compress",
+  summary: "int8, int4 and float16 files: ours against onnxruntime's quantizer and NNCF",
+  async run(say): Promise<Outcome> {
+    const findings: Findings = {
+      rows: [],
+      duels: [],
+      speeds: [],
+      sizes: [],
+      times: [],
+      mismatches: [],
+    };
+    const folder = mkdtempSync(path.join(tmpdir(), "fleetfit-compress-"));
+    try {
+      for (const source of chosenSources()) await measure(source, { folder, findings, say });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+    return { rows: findings.rows, bars: barsOf(findings) };
+  },
+};
+
+function chosenSources(): readonly SubjectSource[] {
+  const names = process.env["FLEETFIT_BENCH_MODELS"]?.split(",");
+  if (names === undefined) return subjectSources;
+  const unknown = names.find((name) => !subjectSources.some((source) => source.name === name));
+  if (unknown === undefined) return subjectSources.filter(({ name }) => names.includes(name));
+  const known = subjectSources.map(({ name }) => name).join(", ");
+  throw new Error(`FLEETFIT_BENCH_MODELS names ${unknown}; there are ${known}`);
+}
+
+async function measure(
+  source: SubjectSource,
+  to: { folder: string; findings: Findings; say: (line: string) => void },
+): Promise<void> {
+  const { findings } = to;
+  const say = (line: string) => to.say(`${source.name}: ${line}`);
+  const subject = await source.open(say);
+  const folder = mkdtempSync(path.join(to.folder, "subject-"));
+  await checkSource(subject, findings);
+  const theirs = await rivalVariants(subject, folder, say);
+  say(`${theirs.variants.length} files of the rivals`);
+  const ours = await ourVariants(subject);
+  say(`${ours.variants.length} files of ours`);
+  const contest = await runContest(subject, ours.variants, theirs.variants);
+  const sizes = compareSizes(subject, ours.variants, theirs.variants);
+  const time = await compareTimes(subject, folder, say);
+  findings.duels.push(...contest.duels);
+  findings.speeds.push(contest.speed);
+  findings.sizes.push(...sizes);
+  findings.times.push(time);
+  findings.rows.push(
+    ...contest.duels.map(duelRow),
+    speedRow(contest.speed),
+    ...sizes.map(sizeRow),
+    timeRow(time),
+    ...refusalRows(source.name, [...theirs.refusals, ...ours.refusals, ...contest.refusals]),
+  );
+  rmSync(folder, { recursive: true });
+}
+
+/** The model and its data are read as they were meant: the published accuracy comes out. */
+async function checkSource(subject: Subject, { rows, mismatches }: Findings): Promise<void> {
+  const { name, published } = subject;
+  if (published === undefined) return;
+  const measured = await publishedAccuracy(subject);
+  if (measured.toFixed(1) !== published.percent.toFixed(1)) mismatches.push(name);
+  const values = { ours: null, theirs: null, figure: published.percent };
+  const note = "the figure is the published one";
+  rows.push(
+    row("source %", name, `n ${published.samples.count}`, { fp32: measured, ...values, note }),
+  );
+}
+
+/** Recipes that made no file, one row per reason. */
+function refusalRows(
+  model: string,
+  refusals: readonly { recipe: string; reason: string }[],
+): Row[] {
+  const byReason = Map.groupBy(refusals, ({ reason }) => reason);
+  return [...byReason].map(([reason, group]) =>
+    row("refused", model, `${group.length} recipes`, {
+      ...{ fp32: null, ours: null, theirs: null, figure: null },
+      note: `${group.map(({ recipe }) => recipe).join(", ")}: ${reason}`,
+    }),
+  );
+}
+
+function barsOf({ duels, speeds, sizes, times, mismatches }: Findings): Bar[] {
+  const timeRatios = times.map(({ oursMs, theirsMs }) => oursMs / theirsMs);
+  return [
+    atMost("published accuracies that were not met", mismatches.length, 0),
+    ...accuracyBars(duels),
+    ...speedBars(speeds),
+    ...sizeBars(sizes),
+    atMost("time to compress / theirs, worst", worstOf(timeRatios), 0.5),
+  ];
+}
+
+/** The largest of the numbers; what a rival has not is left out. */
+function worstOf(values: readonly number[]): number {
+  return Math.max(...values.filter(Number.isFinite));
+}
+
+const alpha = 0.05;
+/** Compared samples from which the bound of the deficit counts. */
+const largeCount = 2_000;
+
+function accuracyBars(duels: readonly Duel[]): Bar[] {
+  const overall = duels.filter(({ what }) => what === "choice");
+  const large = duels.filter(({ n }) => n >= largeCount);
+  const dropping = duels.filter(({ source, theirs }) => source - theirs > 1);
+  const dropRatios = dropping.map(
+    ({ source, ours, theirs }) => (source - ours) / (source - theirs),
+  );
+  return [
+    atMost(
+      "models where our choice is less accurate than their best (McNemar, Holm 5 %)",
+      holmRejections(
+        overall.map(({ p }) => p),
+        alpha,
+      ),
+      0,
+    ),
+    atMost(
+      "pairs of one scheme where ours is less accurate (McNemar, Holm 5 %)",
+      holmRejections(
+        duels.map(({ p }) => p),
+        alpha,
+      ),
+      0,
+    ),
+    atMost(
+      "worst upper 95 % bound of our deficit where n ≥ 2,000, points",
+      Math.max(...large.map(({ deficitMax }) => deficitMax)),
+      1,
+    ),
+    atMost(
+      "where theirs drop more than a point: our drop / theirs, worst",
+      Math.max(0, ...dropRatios),
+      0.5,
+    ),
+  ];
+}
+
+function speedBars(speeds: readonly SpeedResult[]): Bar[] {
+  const against = (theirs: (result: SpeedResult) => number): number =>
+    worstOf(speeds.map((each) => each.oursMs / theirs(each)));
+  return [
+    atMost(
+      "our choice's CPU time / the source's, worst",
+      against(({ sourceMs }) => sourceMs),
+      1.05,
+    ),
+    atMost(
+      "our choice's CPU time / their fastest of the same accuracy, worst",
+      against(({ theirsMs }) => theirsMs),
+      1.05,
+    ),
+  ];
+}
+
+/** Parameters below which a file is mostly names and structure. */
+const smallNet = 100_000;
+const tinyNet = 8_000;
+
+function sizeBars(sizes: readonly SizeResult[]): Bar[] {
+  const static8 = sizes.filter(({ scheme }) => scheme.startsWith("int8"));
+  // Of each model its smallest file counts.
+  const gain = (picked: readonly SizeResult[]): number => {
+    const perModel = [...Map.groupBy(picked, ({ model }) => model).values()];
+    const gains = perModel.map((sizes) =>
+      Math.max(...sizes.map(({ sourceBytes, oursBytes }) => sourceBytes / oursBytes)),
+    );
+    return Math.min(...gains);
+  };
+  const worst = (picked: readonly SizeResult[]): number =>
+    worstOf(picked.map(({ oursBytes, theirsBytes }) => oursBytes / theirsBytes));
+  const isSmall = ({ parameters }: SizeResult): boolean => parameters < smallNet;
+  return [
+    atLeast(
+      "ResNet-8: times smaller",
+      gain(static8.filter(({ model }) => model === "resnet8")),
+      3.6,
+    ),
+    atLeast(
+      "nets below 8,000 parameters: times smaller, least",
+      gain(static8.filter(({ parameters }) => parameters < tinyNet)),
+      2.1,
+    ),
+    atLeast("GRU: times smaller", gain(sizes.filter(({ model }) => model === "gru")), 3),
+    atMost("below 100,000 parameters: bytes / theirs, worst", worst(sizes.filter(isSmall)), 0.9),
+    atMost(
+      "from 100,000 parameters: bytes / theirs, worst",
+      worst(sizes.filter((size) => !isSmall(size))),
+      1,
+    ),
+  ];
+}
