@@ -5,6 +5,7 @@
  * Invariant: calibration samples are observed, held-out samples choose between candidates; neither is a
  * sample that a floor or a promotion is judged on.
  */
+import type { CalibrationSource } from "../../shared/calibration/source.ts";
 import type { DataType, TensorData } from "../onnx/data-type.ts";
 import type { CalibrationCache } from "./calibration/cache.ts";
 
@@ -50,6 +51,8 @@ export interface Workbench {
   readonly heldOut?: () => Batches;
   /** Absent when the held-out samples have no labels. */
   readonly judge?: Judge;
+  /** Who observes instead, on data of their own, of which only statistics come here. */
+  readonly calibrationSource?: CalibrationSource;
   /** Keeps what calibration observed; absent when nothing is kept. */
   readonly calibrationCache?: CalibrationCache;
 }

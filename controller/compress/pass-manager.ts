@@ -33,7 +33,12 @@ export interface PassProgress {
   /** Passes that are done, of `total`. */
   readonly done: number;
   readonly total: number;
+  /** Calibration samples that the pass has observed; absent until it observes. */
+  readonly samples?: number;
 }
+
+/** Observed samples between two reports of progress. */
+const progressSamples = 64;
 
 export interface RunPassesOptions {
   readonly model: Model;
@@ -58,14 +63,20 @@ export async function runPasses(options: RunPassesOptions): Promise<RunPassesRes
   const total = options.passes.length;
   for (const [done, pass] of options.passes.entries()) {
     options.signal?.throwIfAborted();
-    options.onProgress?.({ pass: pass.name, done, total });
+    const progress = { pass: pass.name, done, total };
+    options.onProgress?.(progress);
     const reason = guarded(pass, () => pass.notApplicable(model));
     if (reason !== undefined) {
       return { model, journal, notApplicable: { pass: pass.name, reason } };
     }
     const lack = guarded(pass, () => pass.requires(model));
     if (lack !== undefined) throw failed(pass, `the model does not fulfil a condition: ${lack}`);
-    const { edited, entry } = await runWithRanges(pass, model, options);
+    const { edited, entry } = await runWithRanges(pass, model, {
+      ...options,
+      onSample(samples) {
+        if (samples % progressSamples === 0) options.onProgress?.({ ...progress, samples });
+      },
+    });
     model = edited;
     journal.push(entry);
   }
@@ -84,7 +95,11 @@ interface Edited {
 async function runWithRanges(
   pass: BoundPass,
   model: Model,
-  { workbench, signal }: RunPassesOptions,
+  {
+    workbench,
+    signal,
+    onSample,
+  }: Pick<RunPassesOptions, "workbench" | "signal"> & { onSample: (samples: number) => void },
 ): Promise<Edited> {
   const need = guarded(pass, () => pass.calibration(model));
   if (need === undefined || need.tensors.length === 0) {
@@ -98,6 +113,7 @@ async function runWithRanges(
     tensors: need.tensors,
     needsHistograms: methods.some(needsHistogram),
     signal,
+    onSample,
   });
   const trials: (Edited & { label: string })[] = [];
   for (const method of methods) {

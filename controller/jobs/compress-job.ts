@@ -110,6 +110,7 @@ function workOrder(
     recipesYaml: stringify({ recipes }),
     memoryBytesMax: ctx.config.jobMemoryBytesMax,
     scratchDir,
+    calibrationDir: join(ctx.config.dataDir, "calibration"),
   };
 }
 

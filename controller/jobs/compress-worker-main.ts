@@ -7,7 +7,9 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
+import { systemFiles } from "../../shared/adapters/system-files.ts";
 import { systemProcesses } from "../../shared/adapters/system-processes.ts";
 import { isFleetError } from "../../shared/errors.ts";
 import {
@@ -22,10 +24,12 @@ import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Evaluation } from "../../shared/inference/runner-protocol.ts";
 import { openSession } from "../../shared/inference/session.ts";
+import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import { applyRecipe } from "../compress/compress.ts";
 import { auditFusion } from "../compress/fusion-audit.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
+import { calibrationCache } from "./calibration-cache.ts";
 import { compareWithSource, judgeAt, judgedSamples, scoresOf, sourceSamples } from "./score.ts";
 import { workbenchOf } from "./workbench.ts";
 import {
@@ -220,7 +224,7 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
     const made = await applyRecipe({
       modelBytes: new Uint8Array(readFileSync(job.order.sourcePath)),
       recipe,
-      workbench: workbenchOf(job.set, job.split, job.order.interface),
+      workbench: workbenchOf(job.set, job.split, job.order.interface, cacheOf(job)),
     });
     if (made.outcome === "not-applicable") {
       return { status: "not-applicable", recipe: recipe.name, reason: made.reason };
@@ -232,6 +236,16 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
   } catch (error) {
     return failureOf(recipe.name, error);
   }
+}
+
+function cacheOf({ order, set, split }: Job): CalibrationCache | undefined {
+  if (order.calibrationDir === undefined) return undefined;
+  return calibrationCache(systemFiles(), order.calibrationDir, {
+    set,
+    indices: split.calibration,
+    interface: order.interface,
+    runtime: onnxruntimeVersion(),
+  });
 }
 
 async function evaluateVariant(

@@ -6,6 +6,7 @@ import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { answerOf, flattenTensors } from "../../shared/inference/processing/answer.ts";
 import { prepareSample } from "../../shared/inference/processing/registry.ts";
 import { openSession } from "../../shared/inference/session.ts";
+import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import type {
   Feeds,
   Judge,
@@ -20,13 +21,19 @@ import { type Answers, judgeAt } from "./score.ts";
 /** What may be tuned on: never the sealed samples, nor those of shards. */
 export type TuningSamples = Pick<GoldenSplit, "calibration" | "selection">;
 
-export function workbenchOf(set: GoldenSet, split: TuningSamples, spec: ModelInterface): Workbench {
+export function workbenchOf(
+  set: GoldenSet,
+  split: TuningSamples,
+  spec: ModelInterface,
+  cache?: CalibrationCache,
+): Workbench {
   const judge = judgeOf(set, split.selection, spec);
   return {
     load: loadModel,
     calibration: () => batches(set, split.calibration, spec),
     heldOut: () => batches(set, split.selection, spec),
     ...(judge === undefined ? {} : { judge }),
+    ...(cache === undefined ? {} : { calibrationCache: cache }),
   };
 }
 

@@ -20,6 +20,8 @@ export const workOrderSchema = z.object({
   memoryBytesMax: z.int(),
   /** Folder for files on their way. */
   scratchDir: z.string(),
+  /** Folder for calibration tables; nothing is kept when it is left out. */
+  calibrationDir: z.string().optional(),
 });
 export type WorkOrder = z.infer<typeof workOrderSchema>;
 

@@ -4,7 +4,7 @@
  *
  * Invariant: the samples are read at most twice, however many methods will choose from the statistics.
  */
-import { observeExtremes, observeHistograms } from "../../../shared/calibration/observe.ts";
+import type { CalibrationSource } from "../../../shared/calibration/source.ts";
 import {
   decodeExtremes,
   decodeHistograms,
@@ -13,12 +13,12 @@ import {
   encodeHistograms,
   type HistogramTable,
 } from "../../../shared/calibration/statistics.ts";
-import { FleetError, isFleetError } from "../../../shared/errors.ts";
+import { isFleetError } from "../../../shared/errors.ts";
 import type { Model } from "../../onnx/model.ts";
-import type { Feeds, Outputs, RunBatch, Workbench } from "../execute.ts";
-import { calibrationKey } from "./cache.ts";
+import type { Workbench } from "../execute.ts";
+import { type CalibrationCache, calibrationKey } from "./cache.ts";
 import { extremesModel } from "./extremes-model.ts";
-import { sampleCheck } from "./fit.ts";
+import { samplesSource } from "./samples-source.ts";
 import { tapModel } from "./tap-model.ts";
 
 export interface CollectOptions {
@@ -28,6 +28,7 @@ export interface CollectOptions {
   readonly tensors: readonly string[];
   readonly needsHistograms: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Called after each sample with how many of this pass over them were seen. */
   readonly onSample?: ((seen: number) => void) | undefined;
 }
 
@@ -39,93 +40,73 @@ export interface Collected {
 
 /** Throws `calibration-failed` for no samples, samples that do not fit, and values not finite. */
 export async function collectStatistics(options: CollectOptions): Promise<Collected> {
-  const extremes = await collectExtremes(options);
-  if (!options.needsHistograms) return { extremes, histograms: new Map() };
-  return { extremes, histograms: await collectHistograms(options, extremes) };
+  const { workbench, model, needsHistograms } = options;
+  // Devices' own data change, so what they saw is not kept.
+  const own = workbench.calibrationSource;
+  const cache = own === undefined ? workbench.calibrationCache : undefined;
+  const source = own ?? samplesSource({ ...options, graph: model.graph });
+  const extremes = await collectExtremes(options, source, cache);
+  if (!needsHistograms) return { extremes, histograms: new Map() };
+  return { extremes, histograms: await collectHistograms(options, source, cache, extremes) };
 }
 
-function collectExtremes(options: CollectOptions): Promise<ExtremesTable> {
+function collectExtremes(
+  options: CollectOptions,
+  source: CalibrationSource,
+  cache: CalibrationCache | undefined,
+): Promise<ExtremesTable> {
   const { model, outputs } = extremesModel(options.model, options.tensors);
   const modelBytes = model.encode();
-  const codec = { encode: encodeExtremes, decode: decodeExtremes };
-  return cached(options.workbench, { modelBytes, more: ["extremes", outputs] }, codec, () =>
-    observed(options, modelBytes, (loop) => observeExtremes({ ...loop, outputs })),
-  );
+  return cached(cache, {
+    key: (known) => calibrationKey(known, modelBytes, ["extremes", outputs]),
+    encode: encodeExtremes,
+    decode: decodeExtremes,
+    make: () => source.extremes({ modelBytes, outputs }),
+  });
 }
 
 function collectHistograms(
   options: CollectOptions,
+  source: CalibrationSource,
+  cache: CalibrationCache | undefined,
   extremes: ExtremesTable,
 ): Promise<HistogramTable> {
-  const tapped = tapModel(options.model, options.tensors);
+  const modelBytes = valuesModel(options.model, options.tensors).encode();
+  const grids = new Map([...extremes].map(([tensor, { full }]) => [tensor, full]));
+  return cached(cache, {
+    key: (known) => calibrationKey(known, modelBytes, ["histograms", [...grids]]),
+    encode: encodeHistograms,
+    decode: decodeHistograms,
+    make: () => source.histograms({ modelBytes, grids }),
+  });
+}
+
+/** The model with no outputs but `tensors`. */
+function valuesModel(model: Model, tensors: readonly string[]): Model {
+  const tapped = tapModel(model, tensors);
   const { graph } = tapped;
-  const wanted = new Set(options.tensors);
+  const wanted = new Set(tensors);
   const outputs = graph.outputs.filter(({ name }) => wanted.has(name ?? ""));
   // A model must yield something, also when only its inputs are observed.
   if (outputs.length > 0) graph.setOutputInfos(outputs);
-  const modelBytes = tapped.encode();
-  const grids = new Map([...extremes].map(([tensor, { full }]) => [tensor, full]));
-  const codec = { encode: encodeHistograms, decode: decodeHistograms };
-  return cached(options.workbench, { modelBytes, more: ["histograms", [...grids]] }, codec, () =>
-    observed(options, modelBytes, (loop) => observeHistograms({ ...loop, grids })),
-  );
+  return tapped;
 }
 
-interface Loop {
-  readonly samples: Workbench["calibration"] extends () => infer Batches ? Batches : never;
-  readonly run: RunBatch;
-  readonly signal: AbortSignal | undefined;
-  readonly onSample: ((seen: number) => void) | undefined;
+interface Table<T> {
+  readonly key: (cache: CalibrationCache) => string;
+  readonly encode: (table: T) => Uint8Array;
+  readonly decode: (bytes: Uint8Array) => T;
+  readonly make: () => Promise<T>;
 }
 
-/** Observes with a loaded model, and closes it. */
-async function observed<T>(
-  { workbench, model, signal, onSample }: CollectOptions,
-  modelBytes: Uint8Array,
-  observe: (loop: Loop) => Promise<T>,
-): Promise<T> {
-  const check = sampleCheck(model.graph);
-  const loaded = await workbench.load(modelBytes);
-  let sample = 0;
-  const run = async (feeds: Feeds): Promise<Outputs> => {
-    check(feeds, sample);
-    const outputs = await loaded.run(feeds).catch((cause: unknown) => {
-      throw runFailure(sample, cause);
-    });
-    sample++;
-    // A tapped input of the graph is no output of it.
-    return new Map([...feeds, ...outputs]);
-  };
-  try {
-    return await observe({ samples: workbench.calibration(), run, signal, onSample });
-  } finally {
-    await loaded.close();
-  }
-}
-
-function runFailure(sample: number, cause: unknown): unknown {
-  if (isFleetError(cause)) return cause;
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new FleetError(
-    "calibration-failed",
-    `the model does not run on calibration sample ${sample} (${why}): check the sample and the model`,
-    { details: { sample }, cause },
-  );
-}
-
-async function cached<T>(
-  { calibrationCache: cache }: Workbench,
-  made: { readonly modelBytes: Uint8Array; readonly more: readonly unknown[] },
-  codec: { readonly encode: (table: T) => Uint8Array; readonly decode: (bytes: Uint8Array) => T },
-  make: () => Promise<T>,
-): Promise<T> {
-  if (cache === undefined) return make();
-  const key = calibrationKey(cache, made.modelBytes, made.more);
-  const known = await cache.read(key);
-  const table = known === undefined ? undefined : readable(known, codec.decode);
-  if (table !== undefined) return table;
-  const fresh = await make();
-  await cache.write(key, codec.encode(fresh));
+async function cached<T>(cache: CalibrationCache | undefined, table: Table<T>): Promise<T> {
+  if (cache === undefined) return table.make();
+  const key = table.key(cache);
+  const bytes = await cache.read(key);
+  const known = bytes === undefined ? undefined : readable(bytes, table.decode);
+  if (known !== undefined) return known;
+  const fresh = await table.make();
+  await cache.write(key, table.encode(fresh));
   return fresh;
 }
 

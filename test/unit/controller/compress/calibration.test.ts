@@ -1,11 +1,15 @@
 /** Calibration: what is observed, how ranges are chosen from it, and which samples are refused. */
 import { describe, expect, it } from "vitest";
-import { collectStatistics } from "../../../../controller/compress/calibration/collect.ts";
+import {
+  type Collected,
+  collectStatistics,
+} from "../../../../controller/compress/calibration/collect.ts";
 import {
   calibrationOptions,
   type MethodOptions,
   rangesBy,
 } from "../../../../controller/compress/calibration/registry.ts";
+import { samplesSource } from "../../../../controller/compress/calibration/samples-source.ts";
 import { tapModel } from "../../../../controller/compress/calibration/tap-model.ts";
 import type { Feeds, TensorValue, Workbench } from "../../../../controller/compress/execute.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
@@ -13,6 +17,7 @@ import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import type { Range } from "../../../../controller/compress/quantize/scale.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
 import { floatTensor, intTensor } from "../../../../controller/onnx/tensor.ts";
+import { mergedSource } from "../../../../shared/calibration/source.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { floats, loadModel, workbenchOf } from "./run-model.ts";
 import { buildModel, feedsOf, node } from "./sample-nets.ts";
@@ -291,6 +296,33 @@ describe("cache", () => {
   });
 });
 
+describe("sources", () => {
+  it("two devices with half of the data each come to the ranges of all of it", async () => {
+    const model = passThrough(400);
+    const samples = Array.from({ length: 8 }, (_, at) => feed(normalValues(at, 400)));
+    const sourceOf = (part: readonly Feeds[]) =>
+      samplesSource({ workbench: workbenchOf(() => part), graph: model.graph });
+    const options = { model, tensors: ["x", "r"], needsHistograms: true };
+    const apart = await collectStatistics({
+      ...options,
+      workbench: {
+        ...workbenchOf(() => []),
+        calibrationSource: mergedSource([
+          sourceOf(samples.slice(0, 3)),
+          sourceOf(samples.slice(3)),
+        ]),
+      },
+    });
+    const together = await collectStatistics({ ...options, workbench: workbenchOf(() => samples) });
+    expect(apart.histograms).toEqual(together.histograms);
+    for (const method of ["min-max", "mse"] as const) {
+      const rangesOf = ({ extremes, histograms }: Collected) =>
+        rangesBy({ method }, extremes, histograms);
+      expect(rangesOf(apart)).toEqual(rangesOf(together));
+    }
+  });
+});
+
 describe("auto", () => {
   /** A convolution whose input has one value at 60 sigma in one calibration sample. */
   const model = buildModel({
@@ -351,6 +383,18 @@ describe("auto", () => {
   it("falls back to the calibration samples, and says so", async () => {
     const { journal } = await quantize(workbenchOf(calibration), { method: "auto", candidates });
     expect(journal[0]!.report["calibrationScoredOn"]).toBe("calibration samples");
+  });
+
+  it("tells how far it is", async () => {
+    const many = Array.from({ length: 130 }, (_, at) => feeds(at));
+    const seen: (number | undefined)[] = [];
+    await runPasses({
+      model,
+      passes: [findPass("quantize-static")!.bind({})],
+      workbench: workbenchOf(() => many),
+      onProgress: ({ samples }) => seen.push(samples),
+    });
+    expect(seen).toEqual([undefined, 64, 128]);
   });
 
   it("has candidates of its own, and wants two at least", () => {
