@@ -10,6 +10,7 @@ import { foldConstants } from "./fold-constants.ts";
 import { matMulAddToGemm } from "./matmul-add-to-gemm.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeStatic } from "./quantize-static.ts";
+import { quantizeWeights } from "./quantize-weights.ts";
 import { recognizeGelu } from "./recognize-gelu.ts";
 import { recognizeHardSwish } from "./recognize-hard-swish.ts";
 import { recognizeLayerNorm } from "./recognize-layer-norm.ts";
@@ -33,6 +34,7 @@ export const passes: readonly Pass[] = [
   float16,
   quantizeStatic,
   quantizeDynamic,
+  quantizeWeights,
   compact,
 ];
 
