@@ -33,14 +33,15 @@ const sequenceOps = new Set(
 
 /**
  * Type and shape of every tensor of the graph, inside branches and loops excepted, when the model runs
- * on the first calibration sample; without one, on zeros where all inputs have fixed shapes. Undefined
- * when there is nothing to run on. Throws `onnx-unsupported` when the run fails.
+ * on the first calibration sample; without one that fits, on zeros where all inputs have fixed shapes.
+ * Undefined when there is nothing to run on. Throws `onnx-unsupported` when the run fails.
  */
 export async function inferShapes(
   model: Model,
   workbench: Workbench,
 ): Promise<ReadonlyMap<string, ValueFact> | undefined> {
-  const feeds = (await firstSample(workbench)) ?? zeroFeeds(model);
+  const sample = await firstSample(workbench);
+  const feeds = sample !== undefined && fits(model, sample) ? sample : zeroFeeds(model);
   if (feeds === undefined) return undefined;
   const facts = new Map<string, ValueFact>();
   const note = (name: string, { type, shape }: TensorValue): void => {
@@ -111,9 +112,23 @@ function tensorNames({ graph }: Model): string[] {
     .flatMap((node) => node.outputs.filter((name) => name !== ""));
 }
 
-async function firstSample(workbench: Workbench): Promise<Feeds | undefined> {
+/** The first calibration sample; undefined when there is none. */
+export async function firstSample(workbench: Workbench): Promise<Feeds | undefined> {
   for await (const feeds of workbench.calibration()) return feeds;
   return undefined;
+}
+
+/** Whether a sample has the fixed lengths that the inputs declare. */
+function fits({ graph }: Model, sample: Feeds): boolean {
+  return graph.inputNames.every((name) => {
+    if (graph.initializers.has(name)) return true;
+    const shape = sample.get(name)?.shape;
+    const declared = graph.declaredShape(name) ?? shape ?? [];
+    return (
+      shape?.length === declared.length &&
+      declared.every((dim, at) => typeof dim !== "number" || dim === shape[at])
+    );
+  });
 }
 
 /** Zeros of the declared shapes; undefined when one is not fixed. */

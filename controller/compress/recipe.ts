@@ -23,12 +23,16 @@ const recipeSchema = z.strictObject({
   summary: z.string().min(1).max(500),
   /** Which models it makes no sense for, for people. */
   notFor: z.string().max(500).optional(),
-  passes: z
-    .array(
-      z.strictObject({ pass: z.string(), options: z.record(z.string(), z.unknown()).optional() }),
-    )
-    .min(1)
-    .max(passesMax),
+  /** A list within the list stands for what is in it: the shared beginnings are such lists. */
+  passes: z.preprocess(
+    (list) => (Array.isArray(list) ? list.flat() : list),
+    z
+      .array(
+        z.strictObject({ pass: z.string(), options: z.record(z.string(), z.unknown()).optional() }),
+      )
+      .min(1)
+      .max(passesMax),
+  ),
 });
 
 export type Recipe = z.output<typeof recipeSchema>;
@@ -39,15 +43,18 @@ export interface RecipeNeeds {
 }
 
 /**
- * Parses a file of the form `recipes: [{ name, summary, passes: [{ pass, options }] }]`. Throws
- * `recipe-invalid`, naming every fault.
+ * Parses a file of the form `recipes: [{ name, summary, passes: [{ pass, options }] }]`. What stands
+ * under `shared` is there for YAML's anchors alone. Throws `recipe-invalid`, naming every fault.
  */
 export function parseRecipes(text: string): Recipe[] {
   if (text.length > textLengthMax) {
     throw invalid([`the file has more than ${textLengthMax} characters`]);
   }
   const document = parseYaml(text);
-  const fileSchema = z.strictObject({ recipes: z.array(recipeSchema).min(1).max(recipesMax) });
+  const fileSchema = z.strictObject({
+    shared: z.record(z.string(), z.unknown()).optional(),
+    recipes: z.array(recipeSchema).min(1).max(recipesMax),
+  });
   const parsed = fileSchema.safeParse(document);
   if (!parsed.success) {
     throw invalid(

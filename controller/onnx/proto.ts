@@ -88,11 +88,24 @@ export function decodeModel(
   return model;
 }
 
-/** Writes a model as an ONNX file; parts that were decoded and not replaced keep their bytes. */
-export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
+/**
+ * Writes a model as an ONNX file; parts that were decoded and not replaced keep their bytes. Throws
+ * `onnx-too-large` when protobuf has no room for it.
+ */
+export function encodeModel(
+  model: ModelProto,
+  fileBytesMax: number = defaultDecodeLimits.fileBytesMax,
+): Uint8Array<ArrayBuffer> {
   const sizes = new Map<object, number>();
   const values = model as unknown as Values;
-  const writer = new WireWriter(messageBytes(modelSchema, values, sizes));
+  const fileBytes = messageBytes(modelSchema, values, sizes);
+  if (fileBytes > fileBytesMax) {
+    throw new FleetError(
+      "onnx-too-large",
+      `the model takes ${fileBytes} bytes, ${fileBytesMax} fit into one file: use a smaller model`,
+    );
+  }
+  const writer = new WireWriter(fileBytes);
   writeMessage(writer, modelSchema, values, sizes);
   return writer.bytes as Uint8Array<ArrayBuffer>;
 }

@@ -157,12 +157,17 @@ export function renameTensor(tensor: TensorProto, name: string): TensorProto {
   return { ...tensor, name };
 }
 
+/** True when the elements are in another file. */
+export function isExternal(tensor: TensorProto): boolean {
+  return tensor.dataLocation === 1 || tensor.externalData.length > 0;
+}
+
 /** Throws `onnx-unsupported` when the elements are in another file. */
 export function refuseExternal(tensor: TensorProto): void {
-  if (tensor.dataLocation !== 1 && tensor.externalData.length === 0) return;
+  if (!isExternal(tensor)) return;
   throw new FleetError(
     "onnx-unsupported",
-    `tensor ${tensor.name ?? ""} keeps its data in another file: save the model as one file`,
+    `tensor ${tensor.name ?? ""} keeps its data in another file: save the model as one file, or let fleetfit read it from its folder`,
     { details: { tensor: tensor.name ?? "" } },
   );
 }

@@ -1,5 +1,4 @@
 /** Models and their versions. */
-import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
@@ -8,6 +7,7 @@ import { FleetError } from "../../../shared/errors.ts";
 import { goldenFileNames, parseGoldenManifest } from "../../../shared/evaluation/golden-set.ts";
 import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, query } from "../command.ts";
+import { readFile, readModelFile } from "../model-file.ts";
 import { kilobytes, progress, show, table, time } from "../output.ts";
 
 export const modelCommands: CommandGroup = {
@@ -76,7 +76,7 @@ function addImport(...[model, io]: Parameters<CommandGroup["add"]>): void {
     )
     .action(async (file: string, options) => {
       const client = clientOf(io, options);
-      const onnx = read(file);
+      const onnx = readModelFile(file);
       const golden = goldenFiles(options.golden);
       const modelInterface =
         options.interface === undefined ? undefined : interfaceOf(options.interface);
@@ -126,11 +126,11 @@ interface NamedFile {
 
 /** The manifest and each file that it names. Errors: `golden-invalid`. */
 function goldenFiles(manifestPath: string): NamedFile[] {
-  const bytes = read(manifestPath);
+  const bytes = readFile(manifestPath);
   const names = goldenFileNames(parseGoldenManifest(bytes));
   return [
     { name: basename(manifestPath), bytes },
-    ...names.map((name) => ({ name, bytes: read(join(dirname(manifestPath), name)) })),
+    ...names.map((name) => ({ name, bytes: readFile(join(dirname(manifestPath), name)) })),
   ];
 }
 
@@ -145,20 +145,12 @@ function interfaceOf(path: string): ModelInterface {
 
 function parseYaml(path: string): unknown {
   try {
-    return parse(new TextDecoder().decode(read(path)));
+    return parse(new TextDecoder().decode(readFile(path)));
   } catch (cause) {
     if (!(cause instanceof YAMLParseError)) throw cause;
     // The lines after the first show the place in the file.
     const [fault] = cause.message.split(":\n");
     throw new FleetError("input-invalid", `${path} is not YAML: ${fault}`, { cause });
-  }
-}
-
-function read(path: string): Uint8Array<ArrayBuffer> {
-  try {
-    return new Uint8Array(readFileSync(path));
-  } catch (cause) {
-    throw new FleetError("file-unusable", `${path} cannot be read`, { cause });
   }
 }
 

@@ -3,6 +3,7 @@ import type { Pass } from "../pass.ts";
 import { compact } from "./compact.ts";
 import { constantsToInitializers } from "./constants-to-initializers.ts";
 import { convertOpset } from "./convert-opset.ts";
+import { fixShapes } from "./fix-shapes.ts";
 import { float16 } from "./float16.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
 import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
@@ -17,9 +18,11 @@ import { recognizeLayerNorm } from "./recognize-layer-norm.ts";
 import { reduceMeanToPool } from "./reduce-mean-to-pool.ts";
 import { removeDeadNodes } from "./remove-dead-nodes.ts";
 import { removeIdentity } from "./remove-identity.ts";
+import { unshareWeights } from "./unshare-weights.ts";
 
 export const passes: readonly Pass[] = [
   constantsToInitializers,
+  fixShapes,
   foldConstants,
   removeIdentity,
   foldBatchNorm,
@@ -29,6 +32,7 @@ export const passes: readonly Pass[] = [
   recognizeHardSwish,
   matMulAddToGemm,
   reduceMeanToPool,
+  unshareWeights,
   removeDeadNodes,
   convertOpset,
   float16,

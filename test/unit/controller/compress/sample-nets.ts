@@ -393,6 +393,26 @@ const gatedNet: SampleNet = {
     }),
 };
 
+/** One weight and one bias, read in every way that there is. */
+const sharedWeights: SampleNet = {
+  name: "shared weights",
+  feeds: feedsOf([3, 6]),
+  model: () =>
+    buildModel({
+      opset: 13,
+      inputShape: ["n", 6],
+      nodes: [
+        node("Gemm", ["x", "w", "b"], ["g1"]),
+        node("Relu", ["g1"], ["r1"]),
+        node("Gemm", ["r1", "w", "b"], ["g2"], { transB: { int: 1 } }),
+        node("MatMul", ["g2", "w"], ["m"]),
+        node("Add", ["m", "b"], ["a"]),
+        node("Mul", ["a", "b"], ["y"]),
+      ],
+      initializers: [weights("w", [6, 6], 1, 0.4), weights("b", [6], 2, 0.5)],
+    }),
+};
+
 export const sampleNets: readonly SampleNet[] = [
   residualNet,
   perceptron,
@@ -401,4 +421,5 @@ export const sampleNets: readonly SampleNet[] = [
   computedConstants,
   spelledOutTransformer,
   gatedNet,
+  sharedWeights,
 ];
