@@ -18,6 +18,7 @@ import type { Node } from "../../onnx/node.ts";
 import type { TensorProto } from "../../onnx/schema.ts";
 import { tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { calibrationOptions } from "../calibration/registry.ts";
+import { narrowRanges } from "../equalize/narrow-ranges.ts";
 import { definePass, type PassContext, type PassResult } from "../pass.ts";
 import {
   type LayerCodes,
@@ -57,6 +58,8 @@ const options = z
     /** Names of nodes that stay float. */
     exclude: z.array(z.string()).default([]),
     calibration: calibrationOptions.prefault({ method: "min-max" }),
+    /** Ranges at the inputs of SiLU and HardSwish end where the gate lets nothing through. */
+    cutGateTails: z.boolean().default(false),
   })
   .superRefine((scheme, context) => {
     const message = unsupportedScheme(scheme);
@@ -90,7 +93,10 @@ export const quantizeStatic = definePass({
 
 async function quantize(context: PassContext, model: Model, pass: Options): Promise<PassResult> {
   const { graph } = model;
-  const { ranges, signal } = context;
+  const { signal } = context;
+  const ranges = pass.cutGateTails
+    ? await narrowRanges(context, model, context.ranges)
+    : context.ranges;
   const activations = activationFormat(pass);
   const selection = selectNodes(graph, pass);
   const parameters = valueParameters(selection, ranges, activations);

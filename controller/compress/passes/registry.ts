@@ -3,6 +3,8 @@ import type { Pass } from "../pass.ts";
 import { compact } from "./compact.ts";
 import { constantsToInitializers } from "./constants-to-initializers.ts";
 import { convertOpset } from "./convert-opset.ts";
+import { equalizeCrossLayer } from "./equalize-cross-layer.ts";
+import { equalizeGates } from "./equalize-gates.ts";
 import { fixShapes } from "./fix-shapes.ts";
 import { float16 } from "./float16.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
@@ -18,6 +20,7 @@ import { recognizeLayerNorm } from "./recognize-layer-norm.ts";
 import { reduceMeanToPool } from "./reduce-mean-to-pool.ts";
 import { removeDeadNodes } from "./remove-dead-nodes.ts";
 import { removeIdentity } from "./remove-identity.ts";
+import { smoothQuant } from "./smooth-quant.ts";
 import { unshareWeights } from "./unshare-weights.ts";
 
 export const passes: readonly Pass[] = [
@@ -36,6 +39,9 @@ export const passes: readonly Pass[] = [
   removeDeadNodes,
   convertOpset,
   float16,
+  equalizeCrossLayer,
+  equalizeGates,
+  smoothQuant,
   quantizeStatic,
   quantizeDynamic,
   quantizeWeights,
