@@ -36,6 +36,8 @@ export interface NodeInput {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes?: AttributeInputs;
+  /** Attributes taken over from another node. */
+  readonly copiedAttributes?: readonly AttributeProto[];
   readonly name?: string;
   readonly domain?: string;
 }
@@ -88,9 +90,10 @@ export function makeNode(input: NodeInput): NodeProto {
     opType: input.opType,
     ...(input.name === undefined ? {} : { name: input.name }),
     ...(input.domain === undefined || input.domain === "" ? {} : { domain: input.domain }),
-    attribute: Object.entries(input.attributes ?? {}).map(([name, value]) =>
-      makeAttribute(name, value),
-    ),
+    attribute: [
+      ...(input.copiedAttributes ?? []),
+      ...Object.entries(input.attributes ?? {}).map(([name, value]) => makeAttribute(name, value)),
+    ],
     metadataProps: [],
     deviceConfigurations: [],
   };

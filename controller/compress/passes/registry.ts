@@ -12,6 +12,7 @@ import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { matMulAddToGemm } from "./matmul-add-to-gemm.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
+import { quantizeRecurrent } from "./quantize-recurrent.ts";
 import { quantizeStatic } from "./quantize-static.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
 import { recognizeGelu } from "./recognize-gelu.ts";
@@ -45,6 +46,7 @@ export const passes: readonly Pass[] = [
   quantizeStatic,
   quantizeDynamic,
   quantizeWeights,
+  quantizeRecurrent,
   compact,
 ];
 

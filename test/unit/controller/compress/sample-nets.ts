@@ -215,6 +215,43 @@ const oldExport: SampleNet = {
     }),
 };
 
+/** LSTM in both directions, GRU, and a product at the end: [time, batch, features]. */
+const recurrentNet: SampleNet = {
+  name: "recurrent net",
+  feeds: feedsOf([6, 2, 10]),
+  model: () =>
+    buildModel({
+      opset: 14,
+      inputShape: [6, 2, 10],
+      nodes: [
+        node("LSTM", ["x", "lw", "lr", "lb"], ["l"], {
+          hidden_size: { int: 8 },
+          direction: { string: "bidirectional" },
+        }),
+        node("Transpose", ["l"], ["lt"], { perm: { ints: [0, 2, 1, 3] } }),
+        node("Reshape", ["lt", "flat"], ["lf"]),
+        node("GRU", ["lf", "gw", "gr", "gb"], ["", "g"], {
+          hidden_size: { int: 12 },
+          linear_before_reset: { int: 1 },
+        }),
+        node("Squeeze", ["g", "zero"], ["s"]),
+        node("Gemm", ["s", "w", "b"], ["y"], { transB: { int: 1 } }),
+      ],
+      initializers: [
+        weights("lw", [2, 32, 10], 1, 0.4),
+        weights("lr", [2, 32, 8], 2, 0.4),
+        weights("lb", [2, 64], 3, 0.2),
+        weights("gw", [1, 36, 16], 4, 0.4),
+        weights("gr", [1, 36, 12], 5, 0.4),
+        weights("gb", [1, 72], 6, 0.2),
+        weights("w", [5, 12], 7, 0.5),
+        weights("b", [5], 8, 0.5),
+        intTensor("flat", [6, 2, 16]),
+        intTensor("zero", [0]),
+      ],
+    }),
+};
+
 /** Shape arithmetic, Resize by it, and a branch. */
 const shapeWork: SampleNet = {
   name: "shape arithmetic",
@@ -507,6 +544,7 @@ export const sampleNets: readonly SampleNet[] = [
   perceptron,
   oldExport,
   shapeWork,
+  recurrentNet,
   computedConstants,
   spelledOutTransformer,
   gatedNet,
