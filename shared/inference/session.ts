@@ -27,7 +27,11 @@ export interface Feed {
 export interface Session {
   readonly inputs: readonly TensorFact[];
   readonly outputs: readonly TensorFact[];
-  run(feeds: Readonly<Record<string, Feed>>): Promise<Record<string, OutputTensor>>;
+  /** `into`: outputs of a former run to write to, where shapes are the same as then. */
+  run(
+    feeds: Readonly<Record<string, Feed>>,
+    into?: Readonly<Record<string, OutputTensor>>,
+  ): Promise<Readonly<Record<string, OutputTensor>>>;
   release(): Promise<void>;
 }
 
@@ -60,9 +64,13 @@ export async function openSession(
   return {
     inputs: session.inputMetadata.map(factOf),
     outputs: session.outputMetadata.map(factOf),
-    async run(feeds) {
-      const tensors = Object.entries(feeds).map(([name, feed]) => [name, tensorOf(feed)]);
-      const results = await session.run(Object.fromEntries(tensors));
+    async run(feeds, into) {
+      if (into !== undefined) {
+        // onnxruntime writes into the arrays and answers with other Tensor objects.
+        await session.run(tensorsOf(feeds), tensorsOf(into));
+        return into;
+      }
+      const results = await session.run(tensorsOf(feeds));
       return Object.fromEntries(
         Object.entries(results).map(([name, result]) => [
           name,
@@ -72,6 +80,10 @@ export async function openSession(
     },
     release: () => session.release(),
   };
+}
+
+function tensorsOf(feeds: Readonly<Record<string, Feed>>): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, tensorOf(feed)]));
 }
 
 function tensorOf(feed: Feed): Tensor {
