@@ -7,6 +7,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileBytes } from "../../shared/adapters/file-bytes.ts";
 import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
@@ -24,6 +25,7 @@ import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Evaluation } from "../../shared/inference/runner-protocol.ts";
 import { openSession } from "../../shared/inference/session.ts";
+import { readAll } from "../../shared/ports/byte-source.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import { applyRecipe } from "../compress/compress.ts";
 import { auditFusion } from "../compress/fusion-audit.ts";
@@ -158,11 +160,10 @@ async function finish(
 }
 
 function readGolden(order: WorkOrder): GoldenSet {
-  const read = (path: string) => new Uint8Array(readFileSync(path));
-  const manifest = parseGoldenManifest(read(order.goldenFiles[order.goldenManifest]!));
-  const files = new Map(
-    Object.entries(order.goldenFiles).map(([name, path]) => [name, read(path)]),
-  );
+  const open = (name: string) => fileBytes(order.goldenFiles[name]!);
+  const manifest = parseGoldenManifest(readAll(open(order.goldenManifest)));
+  // Samples stay in their files: what is observed of them needs no more memory for more of them.
+  const files = new Map(Object.keys(order.goldenFiles).map((name) => [name, open(name)]));
   return buildGoldenSet(manifest, files);
 }
 

@@ -1,6 +1,6 @@
 /** Runs models on the samples of a golden set, with sessions in this worker process. */
 import type { ModelInterface } from "../../shared/artifact/bundle.ts";
-import { type GoldenSet, goldenSampleBytes } from "../../shared/evaluation/golden-set.ts";
+import { type GoldenSet, goldenSample } from "../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import {
@@ -84,9 +84,7 @@ function* batches(set: GoldenSet, indices: Uint32Array, spec: ModelInterface): G
   for (const index of indices) {
     yield new Map(
       spec.inputs.map((input): [string, TensorValue] => {
-        const golden = set.inputs[input.tensor]!;
-        const bytes = goldenSampleBytes(golden);
-        const raw = golden.data.subarray(index * bytes, (index + 1) * bytes);
+        const raw = goldenSample(set.inputs[input.tensor]!, index);
         const { dtype, shape, data } = prepareSample(input, raw);
         return [input.tensor, { type: dtype as DataType, shape: [1, ...shape], data }];
       }),

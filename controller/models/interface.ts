@@ -9,7 +9,7 @@ import {
   type ModelInterface,
 } from "../../shared/artifact/bundle.ts";
 import { FleetError } from "../../shared/errors.ts";
-import { type GoldenSet, goldenSampleBytes } from "../../shared/evaluation/golden-set.ts";
+import { type GoldenSet, goldenSample } from "../../shared/evaluation/golden-set.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { prepareSample } from "../../shared/inference/processing/registry.ts";
 import { checkModel } from "../onnx/checker.ts";
@@ -112,7 +112,7 @@ function checkInput(model: Model, input: InputSpec, golden: GoldenSet): void {
       `input ${tensor} takes samples of ${sample.dtype} [${sample.shape}], the golden set has ${set.dtype} [${set.shape}]`,
     );
   }
-  const prepared = prepareSample(input, set.data.subarray(0, goldenSampleBytes(set)));
+  const prepared = prepareSample(input, goldenSample(set, 0));
   const wanted = inputType(model, tensor);
   if (prepared.dtype !== wanted) {
     throw mismatch(`input ${tensor} is ${wanted}, its samples become ${prepared.dtype}`);

@@ -8,11 +8,12 @@
 import { z } from "zod";
 import type { Dtype } from "../artifact/bundle.ts";
 import { canonicalJson } from "../artifact/canonical-json.ts";
-import { sha256Hex } from "../artifact/hash.ts";
+import { sha256Hex, sha256Stream } from "../artifact/hash.ts";
 import { FleetError } from "../errors.ts";
 import { elementBytes, elementCount, typedFromBytes } from "../inference/processing/typed-data.ts";
+import { type ByteSource, bytesInMemory, readAll } from "../ports/byte-source.ts";
 import { type MetricName, metricNameSchema, metricOf } from "./metrics/registry.ts";
-import { decodeNpy, type NpyArray } from "./npy.ts";
+import { type NpySource, openNpy } from "./npy.ts";
 import { readNpzEntry } from "./npz.ts";
 
 /** Longest array that is read, in bytes, unpacked. */
@@ -61,7 +62,8 @@ export interface GoldenInput {
   readonly dtype: Dtype;
   /** Shape of one sample. */
   readonly shape: readonly number[];
-  readonly data: Uint8Array;
+  /** All samples back to back; samples of an .npy file stay in it until they are read. */
+  readonly data: ByteSource;
 }
 
 export interface GoldenSet {
@@ -101,10 +103,13 @@ export function parseGoldenManifest(bytes: Uint8Array): GoldenManifest {
   }
 }
 
-/** The set from its manifest and the bytes of each file that it names. Errors: `golden-invalid`. */
+/**
+ * The set from its manifest and each file that it names, in memory or to be read from.
+ * Errors: `golden-invalid`.
+ */
 export function buildGoldenSet(
   manifest: GoldenManifest,
-  files: ReadonlyMap<string, Uint8Array>,
+  files: ReadonlyMap<string, Uint8Array | ByteSource>,
 ): GoldenSet {
   const array = (ref: { file: string }) => readArray(ref.file, files);
   const entries = Object.entries(manifest.inputs).map(([name, ref]) => [name, array(ref)] as const);
@@ -136,37 +141,41 @@ export function buildGoldenSet(
     poolSha256: poolHash(manifest, {
       inputs,
       labels: labelIndex,
-      targets: targets?.data,
+      targets: targets && readAll(targets.data),
       regions: regionSlice?.index,
     }),
   };
 }
 
-function readArray(reference: string, files: ReadonlyMap<string, Uint8Array>): NpyArray {
+function readArray(
+  reference: string,
+  files: ReadonlyMap<string, Uint8Array | ByteSource>,
+): NpySource {
   const [file, member] = reference.split("#") as [string, string | undefined];
-  const bytes = files.get(file);
-  if (bytes === undefined) throw invalid(`${file} is missing`);
-  return decodeNpy(
-    member === undefined ? bytes : readNpzEntry(bytes, member, arrayBytesMax),
-    reference,
-  );
+  const found = files.get(file);
+  if (found === undefined) throw invalid(`${file} is missing`);
+  const source = found instanceof Uint8Array ? bytesInMemory(found) : found;
+  if (member === undefined) return openNpy(source, reference);
+  // An array of an archive is packed, so there is no reading it in parts.
+  const unpacked = readNpzEntry(readAll(source), member, arrayBytesMax);
+  return openNpy(bytesInMemory(unpacked), reference);
 }
 
-function inputOf(name: string, array: NpyArray, count: number): GoldenInput {
+function inputOf(name: string, array: NpySource, count: number): GoldenInput {
   if (array.shape[0] !== count)
     throw invalid(`${name} has ${array.shape[0]} samples, others ${count}`);
   return { dtype: array.dtype, shape: array.shape.slice(1), data: array.data };
 }
 
 /** One row of numbers per sample, whatever shape a sample's target has. */
-function targetsOf(array: NpyArray, count: number): Float32Array[] {
+function targetsOf(array: NpySource, count: number): Float32Array[] {
   if (array.shape[0] !== count)
     throw invalid(`targets has ${array.shape[0]} samples, not ${count}`);
   if (array.dtype === "float16") throw invalid("targets must not be float16");
   const size = elementCount(array.shape.slice(1));
   if (size === 0) throw invalid("a target holds no number");
   const values = Float32Array.from(
-    typedFromBytes(array.dtype, array.data) as ArrayLike<number>,
+    typedFromBytes(array.dtype, readAll(array.data)) as ArrayLike<number>,
     Number,
   );
   if (values.some((value) => !Number.isFinite(value))) throw invalid("a target is not a number");
@@ -174,14 +183,14 @@ function targetsOf(array: NpyArray, count: number): Float32Array[] {
 }
 
 /** A one-dimensional integer array as class or region numbers ≥ 0. */
-function indices(name: string, array: NpyArray, count: number): Int32Array {
+function indices(name: string, array: NpySource, count: number): Int32Array {
   if (array.shape.length !== 1 || array.shape[0] !== count) {
     throw invalid(`${name} must be one number per sample (${count}), not ${array.shape.join("×")}`);
   }
   if (array.dtype.startsWith("float") || array.dtype === "bool")
     throw invalid(`${name} must be integers`);
   const values = Int32Array.from(
-    typedFromBytes(array.dtype, array.data) as ArrayLike<number>,
+    typedFromBytes(array.dtype, readAll(array.data)) as ArrayLike<number>,
     Number,
   );
   if (values.some((value) => value < 0)) throw invalid(`${name} holds a negative number`);
@@ -211,7 +220,7 @@ function poolHash(
       inputs: Object.fromEntries(
         Object.entries(inputs).map(([name, { dtype, shape, data }]) => [
           name,
-          { dtype, shape: [...shape], sha256: sha256Hex(data) },
+          { dtype, shape: [...shape], sha256: hashOf(data) },
         ]),
       ),
       labels: sha256Hex(bytesOf(labels)),
@@ -219,6 +228,23 @@ function poolHash(
       regions: regions === undefined ? null : sha256Hex(bytesOf(regions)),
     }),
   );
+}
+
+/** Bytes that are hashed at once. */
+const hashBytesMax = 2 ** 20;
+
+function hashOf(source: ByteSource): string {
+  const hash = sha256Stream();
+  for (let from = 0; from < source.byteLength; from += hashBytesMax) {
+    hash.update(source.read(from, Math.min(source.byteLength, from + hashBytesMax)));
+  }
+  return hash.hex();
+}
+
+/** The raw bytes of one sample of an input. */
+export function goldenSample(input: GoldenInput, index: number): Uint8Array {
+  const bytes = goldenSampleBytes(input);
+  return input.data.read(index * bytes, (index + 1) * bytes);
 }
 
 /** Bytes of one sample of an input. */
@@ -236,8 +262,7 @@ export function takeSamples(
       const bytes = goldenSampleBytes(input);
       const data = new Uint8Array(bytes * indices.length);
       for (let at = 0; at < indices.length; at++) {
-        const from = indices[at]! * bytes;
-        data.set(input.data.subarray(from, from + bytes), at * bytes);
+        data.set(goldenSample(input, indices[at]!), at * bytes);
       }
       return [name, { dtype: input.dtype, shape: [...input.shape], data, count: indices.length }];
     }),

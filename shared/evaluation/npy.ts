@@ -4,6 +4,7 @@
 import type { Dtype } from "../artifact/bundle.ts";
 import { FleetError } from "../errors.ts";
 import { elementBytes, elementCount } from "../inference/processing/typed-data.ts";
+import { type ByteSource, bytesInMemory, partOf, readAll } from "../ports/byte-source.ts";
 
 export interface NpyArray {
   readonly dtype: Dtype;
@@ -13,6 +14,8 @@ export interface NpyArray {
 }
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
+/** Magic, version and the header's length, of the longer form. */
+const leadBytes = 12;
 const headerBytesMax = 65_536;
 const rankMax = 9;
 
@@ -32,27 +35,39 @@ const dtypes: Readonly<Record<string, Dtype>> = {
   "<f8": "float64",
 };
 
+/** An array whose elements are still in their file. */
+export interface NpySource extends Omit<NpyArray, "data"> {
+  readonly data: ByteSource;
+}
+
 /** Errors: `golden-invalid`. */
 export function decodeNpy(bytes: Uint8Array, name: string): NpyArray {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.byteLength < 12 || magic.some((byte, at) => bytes[at] !== byte)) {
+  const { data, ...array } = openNpy(bytesInMemory(bytes), name);
+  return { ...array, data: readAll(data) };
+}
+
+/** Reads the header alone. Errors: `golden-invalid`. */
+export function openNpy(source: ByteSource, name: string): NpySource {
+  const { byteLength } = source;
+  const lead = source.read(0, Math.min(byteLength, leadBytes));
+  if (byteLength < leadBytes || magic.some((byte, at) => lead[at] !== byte)) {
     throw invalid(name, "it is not an .npy file");
   }
-  const long = bytes[6]! >= 2;
+  const view = new DataView(lead.buffer, lead.byteOffset, lead.byteLength);
+  const long = lead[6]! >= 2;
   const headerBytes = long ? view.getUint32(8, true) : view.getUint16(8, true);
   const start = (long ? 12 : 10) + headerBytes;
-  if (headerBytes > headerBytesMax || start > bytes.byteLength)
-    throw invalid(name, "its header is cut");
-  const header = new TextDecoder("latin1").decode(bytes.subarray(long ? 12 : 10, start));
+  if (headerBytes > headerBytesMax || start > byteLength) throw invalid(name, "its header is cut");
+  const header = new TextDecoder("latin1").decode(source.read(long ? 12 : 10, start));
   const { dtype, shape } = parseHeader(header, name);
   const dataBytes = elementCount(shape) * elementBytes[dtype];
-  if (dataBytes !== bytes.byteLength - start) {
+  if (dataBytes !== byteLength - start) {
     throw invalid(
       name,
-      `${shape.join("×")} ${dtype} takes ${dataBytes} bytes, the file has ${bytes.byteLength - start}`,
+      `${shape.join("×")} ${dtype} takes ${dataBytes} bytes, the file has ${byteLength - start}`,
     );
   }
-  return { dtype, shape, data: bytes.subarray(start) };
+  return { dtype, shape, data: partOf(source, start, byteLength) };
 }
 
 function parseHeader(header: string, name: string): { dtype: Dtype; shape: number[] } {

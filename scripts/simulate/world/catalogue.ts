@@ -3,12 +3,14 @@
  * each version of the model one compressed and chosen variant. Written straight into the controller's
  * database and blobs, since compression is no part of what is simulated.
  */
+
 import { readFileSync } from "node:fs";
 import type { ControllerContext } from "../../../controller/context.ts";
 import { encodeBundle } from "../../../shared/artifact/bundle.ts";
 import { sha256Hex } from "../../../shared/artifact/hash.ts";
 import type { GoldenSet } from "../../../shared/evaluation/golden-set.ts";
 import { encodeReference, encodeShard } from "../../../shared/evaluation/golden-shard.ts";
+import { bytesInMemory } from "../../../shared/ports/byte-source.ts";
 import { type Disk, putFile } from "./disk.ts";
 import { configDir, runtimeVersion } from "./programs.ts";
 import {
@@ -82,12 +84,13 @@ export async function addShards(
 
 function shardSet(shardIndex: number, shardSamples: number): GoldenSet {
   const set = sampleSet(shardSeed + shardIndex, shardSamples);
+  const { x } = samplesOf(set);
   return {
     name: "noise",
     metric: "top-1",
     poolSha256,
     count: shardSamples,
-    inputs: samplesOf(set),
+    inputs: { x: { ...x, data: bytesInMemory(x.data) } },
     labels: Int32Array.from(set.labels),
     targets: [],
     scale: 1,

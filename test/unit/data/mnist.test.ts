@@ -23,6 +23,7 @@ import {
   goldenFileNames,
   parseGoldenManifest,
 } from "../../../shared/evaluation/golden-set.ts";
+import { readAll } from "../../../shared/ports/byte-source.ts";
 
 const mnist = loadMnist();
 
@@ -96,7 +97,7 @@ describe("writeGoldenPool", () => {
       const set = buildGoldenSet(manifest, files);
       expect(set.metric).toBe("top-1");
       expect(set.inputs["image"]).toMatchObject({ dtype: "uint8", shape: [28, 28] });
-      expect(Buffer.compare(set.inputs["image"]!.data, pool.images)).toBe(0);
+      expect(Buffer.compare(readAll(set.inputs["image"]!.data), pool.images)).toBe(0);
       expect([...set.labels]).toEqual([...pool.labels]);
       expect([...set.regionSlice!.index]).toEqual([...regions.index]);
       const plain = writeGoldenPool(folder, pool);

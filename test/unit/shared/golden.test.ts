@@ -1,11 +1,20 @@
 /** Golden sets: arrays in and out, bad files refused, parts of a split that never meet. */
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { deflateRawSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { buildGoldenSet, parseGoldenManifest } from "../../../shared/evaluation/golden-set.ts";
+import { fileBytes } from "../../../shared/adapters/file-bytes.ts";
+import {
+  buildGoldenSet,
+  parseGoldenManifest,
+  takeSamples,
+} from "../../../shared/evaluation/golden-set.ts";
 import { decodeShard, encodeShard } from "../../../shared/evaluation/golden-shard.ts";
 import { splitPool } from "../../../shared/evaluation/golden-split.ts";
 import { decodeNpy, encodeNpy } from "../../../shared/evaluation/npy.ts";
 import { readNpzEntry } from "../../../shared/evaluation/npz.ts";
+import type { ByteSource } from "../../../shared/ports/byte-source.ts";
 
 const bad = expect.objectContaining({ code: "golden-invalid" });
 const array = { dtype: "uint8" as const, shape: [3, 2], data: new Uint8Array([1, 2, 3, 4, 5, 6]) };
@@ -59,6 +68,28 @@ describe("a golden set", () => {
     const changed = encodeNpy({ ...array, data: new Uint8Array([1, 2, 3, 4, 5, 7]) });
     const third = buildGoldenSet(parseGoldenManifest(manifest()), files({ "x.npy": changed }));
     expect(third.poolSha256).not.toBe(set.poolSha256);
+  });
+  it("is the same when its samples stay in their file", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "fleetfit-golden-"));
+    try {
+      const parsed = parseGoldenManifest(manifest());
+      const whole = buildGoldenSet(parsed, files());
+      const opened = new Map<string, ByteSource>();
+      for (const [name, bytes] of files()) {
+        await writeFile(join(folder, name), bytes);
+        opened.set(name, fileBytes(join(folder, name)));
+      }
+      const streamed = buildGoldenSet(parsed, opened);
+      expect(streamed.poolSha256).toBe(whole.poolSha256);
+      expect(streamed.labels).toEqual(whole.labels);
+      expect(takeSamples(streamed, [2, 0])).toEqual(takeSamples(whole, [2, 0]));
+      await truncate(join(folder, "x.npy"), 130);
+      expect(() => takeSamples(streamed, [2])).toThrow(
+        expect.objectContaining({ code: "file-unusable" }),
+      );
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
   it.each([
     ["names a file outside its folder", { inputs: { x: { file: "../x.npy" } } }],
