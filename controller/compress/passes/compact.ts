@@ -50,20 +50,18 @@ export const compact = definePass({
   tolerance: exactTolerance,
   run(_context, model): PassResult {
     const before = model.encode();
-    const { proto, report } = compactModel(model);
-    const compacted = Model.fromProto(proto);
-    const after = compacted.encode();
-    const modified = Buffer.compare(before, after) !== 0;
+    const { compacted, bytes, report } = compactModel(model);
+    const modified = Buffer.compare(before, bytes) !== 0;
     if (modified) model.replaceWith(compacted);
     return {
       modified,
-      report: { bytesBefore: before.length, bytesAfter: after.length, ...report },
+      report: { bytesBefore: before.length, bytesAfter: bytes.length, ...report },
     };
   },
 });
 
-/** The model as cases 1 to 6 leave it, and what was merged, dropped and renamed. */
-function compactModel(model: Model) {
+/** The model as cases 1 to 6 leave it, its file, and what was merged, dropped and renamed. */
+export function compactModel(model: Model) {
   const source = model.toProto();
   const { graph } = model;
   const nodes = graph.sortedNodes().map((node) => slimNode(node, graph));
@@ -84,8 +82,10 @@ function compactModel(model: Model) {
     quantizationAnnotation: [],
     metadataProps: [],
   };
+  const compacted = Model.fromProto(slimModel(source, renamed));
   return {
-    proto: slimModel(source, renamed),
+    compacted,
+    bytes: compacted.encode(),
     report: {
       mergedInitializers: aliases.size,
       droppedInitializers: graph.initializers.size - kept.length,

@@ -22,6 +22,7 @@ import { reduceMeanToPool } from "./reduce-mean-to-pool.ts";
 import { removeDeadNodes } from "./remove-dead-nodes.ts";
 import { removeIdentity } from "./remove-identity.ts";
 import { smoothQuant } from "./smooth-quant.ts";
+import { toQOperator } from "./to-qoperator.ts";
 import { unshareWeights } from "./unshare-weights.ts";
 
 export const passes: readonly Pass[] = [
@@ -47,6 +48,7 @@ export const passes: readonly Pass[] = [
   quantizeDynamic,
   quantizeWeights,
   quantizeRecurrent,
+  toQOperator,
   compact,
 ];
 

@@ -10,6 +10,9 @@ import { passes } from "../../../../controller/compress/passes/registry.ts";
 import { checkModel } from "../../../../controller/onnx/checker.ts";
 import { runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
 import { type SampleNet, sampleNets } from "./sample-nets.ts";
+import { quantizedNet } from "./sample-quantized-net.ts";
+
+const nets: readonly SampleNet[] = [...sampleNets, quantizedNet];
 
 /** Samples that calibration sees; the comparison runs on another one. */
 const calibrationSeeds = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -49,7 +52,7 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_name, pa
 
   it("changes at least one of the sample nets", async () => {
     const modified: string[] = [];
-    for (const net of sampleNets) {
+    for (const net of nets) {
       const bound = pass.bind(undefined);
       const model = net.model();
       if (bound.requires(model) !== undefined) continue;
@@ -63,7 +66,7 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_name, pa
     expect(modified).not.toEqual([]);
   });
 
-  it.each(sampleNets.map((net) => [net.name, net] as const))("%s", async (_net, net) => {
+  it.each(nets.map((net) => [net.name, net] as const))("%s", async (_net, net) => {
     const bound = pass.bind(undefined);
     const model = net.model();
     const before = model.toProto();
