@@ -5,6 +5,8 @@
  */
 import { parse } from "yaml";
 import { z } from "zod";
+import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
+import { sha256Hex } from "../../shared/artifact/hash.ts";
 import { FleetError } from "../../shared/errors.ts";
 import type { BoundPass } from "./pass.ts";
 import { findPass, passes } from "./passes/registry.ts";
@@ -80,6 +82,11 @@ export function bindPasses(recipe: Recipe): BoundPass[] {
     const known = passes.map((each) => each.name).join(", ");
     throw invalid([`recipe ${recipe.name} names the pass ${name}; known are ${known}`]);
   });
+}
+
+/** SHA-256 of what the recipe says: equal for equal recipes, however they were written. */
+export function recipeHash(recipe: Recipe): string {
+  return sha256Hex(canonicalJson(recipe));
 }
 
 /** What the caller of a recipe must have at hand. */

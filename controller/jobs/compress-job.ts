@@ -5,23 +5,22 @@
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { z } from "zod";
-import type { Evaluation } from "../../shared/api/evaluation.ts";
-import { type Bundle, encodeBundle } from "../../shared/artifact/bundle.ts";
-import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
-import { sha256Hex } from "../../shared/artifact/hash.ts";
+import { encodeBundle } from "../../shared/artifact/bundle.ts";
 import { nameSchema } from "../../shared/artifact/names.ts";
 import { assert } from "../../shared/assert.ts";
+import { readIsa } from "../../shared/devices/isa.ts";
 import { encodeReference } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool } from "../../shared/evaluation/golden-split.ts";
-import type { Recipe } from "../compress/recipe.ts";
+import { type Recipe, recipeHash } from "../compress/recipe.ts";
 import type { ControllerContext } from "../context.ts";
+import { bundleOf } from "../models/bundle-of.ts";
 import { recordBlobs, type StoredBlob } from "../storage/blobs/repository.ts";
 import type { Database } from "../storage/database.ts";
 import { findGoldenSet, listShards, type StoredGoldenSet } from "../storage/golden/repository.ts";
 import { requireVersion, type StoredVersion } from "../storage/models/repository.ts";
 import type { ReferenceTable, VariantTable } from "../storage/schema.ts";
 import { superviseWorker } from "./supervise.ts";
-import type { WorkOrder, WorkResult } from "./worker-protocol.ts";
+import { evaluationOf, type WorkOrder, type WorkResult } from "./worker-protocol.ts";
 
 export const compressInputSchema = z.object({
   model: nameSchema,
@@ -83,10 +82,6 @@ async function missingRecipes(ctx: ControllerContext, input: CompressInput): Pro
     (recipe) =>
       (wanted === undefined || wanted.includes(recipe.name)) && !made.has(recipeHash(recipe)),
   );
-}
-
-export function recipeHash(recipe: Recipe): string {
-  return sha256Hex(canonicalJson(recipe));
 }
 
 function workOrder(
@@ -182,22 +177,20 @@ async function storeFiles(
   const { version, golden, result } = made;
   const modelBytes = result.modelBytes.byteLength;
   const modelSha256 = await ctx.blobs.put(result.modelBytes);
-  const descriptor: Bundle = {
-    schema: "fleetfit/bundle/1",
-    model: version.model,
-    version: version.version,
-    files: [{ role: "model", name: "model.onnx", sha256: modelSha256, bytes: modelBytes }],
-    interface: version.interface,
-    thresholds: {},
-    provenance: {
+  const descriptor = bundleOf(
+    {
+      model: version.model,
+      version: version.version,
+      interface: version.interface,
       sourceSha256: version.sourceSha256,
       recipe: result.recipe,
       recipeSha256: made.recipeSha256,
       seed: golden.split.seed,
       runtime: ctx.config.onnxruntime,
-      cpuFlags: [],
+      cpuFlags: await readIsa(ctx.files),
     },
-  };
+    { sha256: modelSha256, bytes: modelBytes },
+  );
   const bundle = encodeBundle(descriptor);
   const bundleBytes = bundle.bytes.byteLength;
   await ctx.blobs.put(bundle.bytes);
@@ -216,11 +209,6 @@ async function storeFiles(
     ],
     references: await storeReferences(ctx, golden, bundle.sha256, result),
   };
-}
-
-function evaluationOf(result: Ready): Evaluation {
-  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion } = result;
-  return { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion };
 }
 
 /** The variant's own answers on each shard: what a device must reproduce. */

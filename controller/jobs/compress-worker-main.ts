@@ -12,6 +12,7 @@ import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
 import { systemProcesses } from "../../shared/adapters/system-processes.ts";
+import { journalSchema } from "../../shared/api/evaluation.ts";
 import { isFleetError } from "../../shared/errors.ts";
 import {
   buildGoldenSet,
@@ -32,7 +33,7 @@ import { auditFusion } from "../compress/fusion-audit.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
 import { calibrationCache } from "./calibration-cache.ts";
-import { compareWithSource, judgeAt, judgedSamples, scoresOf, sourceSamples } from "./score.ts";
+import { compareWithSource, judgeAt, judgedSamples, scoreOf, sourceSamples } from "./score.ts";
 import { workbenchOf } from "./workbench.ts";
 import {
   type WorkerMessage,
@@ -216,7 +217,14 @@ function sliceSamples(set: GoldenSet): number {
 
 type Ready = Extract<WorkResult, { status: "ready" }>;
 type Ended = Exclude<WorkResult, Ready>;
-type MadeFile = { status: "made"; recipe: string; path: string; bytes: Uint8Array; opset: number };
+interface MadeFile {
+  readonly status: "made";
+  readonly recipe: string;
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  readonly opset: number;
+  readonly journal: Ready["journal"];
+}
 type Made = MadeFile | Ended;
 
 async function make(job: Job, recipe: Recipe): Promise<Made> {
@@ -233,7 +241,8 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
     const path = join(job.order.scratchDir, `${recipe.name}.onnx`);
     writeFileSync(path, made.bytes);
     const { opset } = Model.decode(made.bytes);
-    return { status: "made", recipe: recipe.name, path, bytes: made.bytes, opset };
+    const journal = journalSchema.parse(made.journal);
+    return { status: "made", recipe: recipe.name, path, bytes: made.bytes, opset, journal };
   } catch (error) {
     return failureOf(recipe.name, error);
   }
@@ -266,11 +275,14 @@ async function evaluateVariant(
       opset: made.opset,
       top1: evaluated.top1,
       losses: lossesOf(job, evaluated, indices),
-      ...scoresOf(job.set, job.split, evaluated, source),
+      selection: scoreOf(job.set, job.split.selection, evaluated, source),
+      sealed: scoreOf(job.set, job.split.sealed, evaluated, source),
       ...compareWithSource(job.set, job.split.selection, evaluated, source),
       ramPeakBytes: evaluated.ramPeakBytes,
       loadMs: evaluated.loadMs,
       fusion: await fusionOf(made.path),
+      journal: made.journal,
+      sourceSelection: scoreOf(job.set, job.split.selection, source, source),
     };
   } catch (error) {
     return failureOf(made.recipe, error);

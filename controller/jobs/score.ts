@@ -44,24 +44,22 @@ function together(...parts: readonly Uint32Array[]): Uint32Array {
   return Uint32Array.from(parts.flatMap((part) => [...part])).sort();
 }
 
-export function scoresOf(
+/** The golden set's metric on the samples at `indices`; without labels, likeness to the source's answers. */
+export function scoreOf(
   set: GoldenSet,
-  split: GoldenSplit,
+  indices: Uint32Array,
   answers: Answers,
   source: Answers,
-): { selection: Score; sealed: Score } {
+): Score {
   const metric = metricOf(set.metric);
-  const score = (indices: Uint32Array): Score => {
-    if (metric !== undefined) {
-      const estimate = metric.estimate(judgeAt(metric, set, answers, indices));
-      return { ...estimate, n: indices.length };
-    }
-    if (answers.outputs.length === 0) {
-      return share(indices, (index) => answers.top1[index] === source.top1[index]);
-    }
-    return mean([...indices].map((at) => cosine(answers.outputs[at]!, source.outputs[at]!)));
-  };
-  return { selection: score(split.selection), sealed: score(split.sealed) };
+  if (metric !== undefined) {
+    const estimate = metric.estimate(judgeAt(metric, set, answers, indices));
+    return { ...estimate, n: indices.length };
+  }
+  if (answers.outputs.length === 0) {
+    return share(indices, (index) => answers.top1[index] === source.top1[index]);
+  }
+  return mean([...indices].map((at) => cosine(answers.outputs[at]!, source.outputs[at]!)));
 }
 
 /** The losses of the answers to the samples at `indices`. */

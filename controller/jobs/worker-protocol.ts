@@ -1,6 +1,6 @@
 /** What a compression worker is told and what it answers; structured-clone messages over IPC. */
 import { z } from "zod";
-import { fusionSchema } from "../../shared/api/evaluation.ts";
+import { type Evaluation, fusionSchema, journalSchema } from "../../shared/api/evaluation.ts";
 import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
 import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import { splitSchema } from "../storage/golden/repository.ts";
@@ -45,6 +45,10 @@ export const workResultSchema = z.discriminatedUnion("status", [
     fusion: fusionSchema.nullable(),
     ramPeakBytes: z.int(),
     loadMs: z.number(),
+    /** What each pass did. */
+    journal: journalSchema,
+    /** The source's own score on the selection part. */
+    sourceSelection: scoreSchema,
   }),
   z.object({ status: z.literal("not-applicable"), recipe: z.string(), reason: z.string() }),
   z.object({
@@ -63,3 +67,12 @@ export const workerMessageSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("error"), code: z.string(), message: z.string() }),
 ]);
 export type WorkerMessage = z.infer<typeof workerMessageSchema>;
+
+type Ready = Extract<WorkResult, { status: "ready" }>;
+
+/** What is kept of a result beside its file. */
+export function evaluationOf(result: Ready): Evaluation {
+  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion, journal } =
+    result;
+  return { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion, journal };
+}

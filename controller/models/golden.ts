@@ -10,7 +10,7 @@ import {
 import type { BlobStore } from "../blobs/blob-store.ts";
 
 /** Longest file of a golden set, in bytes; arrays are read whole. */
-const goldenFileBytesMax = 2 ** 30;
+export const goldenFileBytesMax = 2 ** 30;
 
 export interface GoldenFiles {
   /** Name of the manifest among `files`. */

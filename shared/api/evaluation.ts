@@ -18,6 +18,24 @@ export const fusionSchema = z
   })
   .meta({ id: "Fusion" });
 
+/** What a recipe's passes did to the model, in their order. */
+export const journalSchema = z
+  .array(
+    z.object({
+      pass: z.string(),
+      modified: z.boolean(),
+      nodesBefore: z.int().min(0),
+      nodesAfter: z.int().min(0),
+      /** Counts, names and measured figures, as each pass tells them. */
+      report: z.record(
+        z.string(),
+        z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]),
+      ),
+    }),
+  )
+  .meta({ id: "Journal" });
+export type Journal = z.infer<typeof journalSchema>;
+
 /** What the controller measured about a variant; stored as JSON beside it. */
 export const evaluationSchema = z
   .object({
@@ -35,6 +53,8 @@ export const evaluationSchema = z
     loadMs: z.number(),
     /** Null where onnxruntime could not write that graph. */
     fusion: fusionSchema.nullable().default(null),
+    /** Empty for variants that older controllers made. */
+    journal: journalSchema.default([]),
   })
   .meta({ id: "Evaluation" });
 export type Evaluation = z.infer<typeof evaluationSchema>;

@@ -6,6 +6,7 @@ import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, collect, query } from "../command.ts";
 import type { CliIo } from "../io.ts";
 import { kilobytes, percent, progress, show, table, time } from "../output.ts";
+import { compressFileHere, namesFile } from "./compress-file.ts";
 
 /** How often a running job is asked how far it is, in ms. */
 const pollMs = 300;
@@ -14,23 +15,33 @@ export const compressCommands: CommandGroup = {
   add(program, io) {
     action(
       program,
-      "compress <model> <version>",
+      "compress <model> [version]",
       "make one variant per recipe, evaluate and measure them, and let each class choose",
       [
         "compress digits 1",
         "compress digits 1 --recipe fp16 --recipe int8-static",
         "compress digits 1 --no-measure --json",
+        "compress digits.onnx --golden golden/golden.json",
+        "compress digits.onnx --golden golden/golden.json --class x86-vnni --recipe my.yaml --out variants",
       ],
     )
+      .addHelpText("after", fileHelp)
       .option("--recipe <name>", "only this recipe; may be repeated", collect)
-      .option("--no-measure", "do not ask devices to benchmark the variants")
-      .action(async (model: string, version: string, options) => {
-        const client = clientOf(io, options);
-        const params = { model, version };
-        await compress(client, io, params, options.recipe);
-        const { variants } = await client.call("listVariants", { params });
-        const choices = options.measure ? await measure(client, io, params) : [];
-        show(io, options, { variants, choices }, () => report(variants, choices));
+      .option("--no-measure", "do not benchmark the variants")
+      .option("--golden <manifest>", "of a file: JSON manifest of the golden set")
+      .option("--interface <file>", "of a file: inputs and output as YAML or JSON")
+      .option("--class <name>", "of a file: the device class that chooses (any)")
+      .option("--config-dir <dir>", "of a file: folder with your classes.yaml and recipes.yaml")
+      .option("--out <dir>", "of a file: where variants and report go (<file>-variants)")
+      .action(async (model: string, version: string | undefined, options) => {
+        if (namesFile(model, version)) return compressFileHere(io, model, options);
+        if (version === undefined) {
+          throw new FleetError(
+            "input-invalid",
+            `${model} is no file: name a version of the model, or an .onnx file`,
+          );
+        }
+        return compressVersion(io, { model, version }, options);
       });
     const job = program.command("job").description("long work of the controller");
     query(job, "list", "jobs, newest first", ["job list", "job list --json"]).action(
@@ -63,6 +74,23 @@ export const compressCommands: CommandGroup = {
     });
   },
 };
+
+const fileHelp = `
+With the name of an .onnx file and no version everything happens on this machine, without a controller:
+variants, their evaluation and a report are written to --out, where a second run goes on. --recipe then
+takes a YAML file of recipes as well.`;
+
+async function compressVersion(
+  io: CliIo,
+  params: Version,
+  options: { recipe?: string[]; measure: boolean; json?: boolean },
+): Promise<void> {
+  const client = clientOf(io, options);
+  await compress(client, io, params, options.recipe);
+  const { variants } = await client.call("listVariants", { params });
+  const choices = options.measure ? await measure(client, io, params) : [];
+  show(io, options, { variants, choices }, () => report(variants, choices));
+}
 
 type Version = { readonly model: string; readonly version: string };
 

@@ -1,14 +1,12 @@
 /** Models and their versions. */
 import { basename, dirname, join } from "node:path";
-import { parse, YAMLParseError } from "yaml";
-import { z } from "zod";
-import { type ModelInterface, modelInterfaceSchema } from "../../../shared/artifact/bundle.ts";
-import { FleetError } from "../../../shared/errors.ts";
+import type { ModelInterface } from "../../../shared/artifact/bundle.ts";
 import { goldenFileNames, parseGoldenManifest } from "../../../shared/evaluation/golden-set.ts";
 import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, query } from "../command.ts";
 import { readFile, readModelFile } from "../model-file.ts";
 import { kilobytes, progress, show, table, time } from "../output.ts";
+import { interfaceOf } from "./interface-file.ts";
 
 export const modelCommands: CommandGroup = {
   add(program, io) {
@@ -132,26 +130,6 @@ function goldenFiles(manifestPath: string): NamedFile[] {
     { name: basename(manifestPath), bytes },
     ...names.map((name) => ({ name, bytes: readFile(join(dirname(manifestPath), name)) })),
   ];
-}
-
-/** Errors: `input-invalid`. */
-function interfaceOf(path: string): ModelInterface {
-  const parsed = modelInterfaceSchema.safeParse(parseYaml(path));
-  if (parsed.success) return parsed.data;
-  throw new FleetError("input-invalid", `${path}: ${z.prettifyError(parsed.error)}`, {
-    cause: parsed.error,
-  });
-}
-
-function parseYaml(path: string): unknown {
-  try {
-    return parse(new TextDecoder().decode(readFile(path)));
-  } catch (cause) {
-    if (!(cause instanceof YAMLParseError)) throw cause;
-    // The lines after the first show the place in the file.
-    const [fault] = cause.message.split(":\n");
-    throw new FleetError("input-invalid", `${path} is not YAML: ${fault}`, { cause });
-  }
 }
 
 function describeInputs({ inputs }: ModelInterface): string {

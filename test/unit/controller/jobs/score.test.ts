@@ -1,9 +1,11 @@
 /** Scores over the parts of a pool, with labels and without. */
 import { describe, expect, it } from "vitest";
 import {
+  type Answers,
   compareWithSource,
   judgedSamples,
-  scoresOf,
+  type Score,
+  scoreOf,
   sourceSamples,
 } from "../../../../controller/jobs/score.ts";
 import type { GoldenSet } from "../../../../shared/evaluation/golden-set.ts";
@@ -37,6 +39,12 @@ const outputs = (...values: number[][]) => ({
   outputs: values.map((each) => Float32Array.from(each)),
 });
 
+const both = (golden: GoldenSet, variant: Answers, source: Answers) =>
+  [split.selection, split.sealed].map((part) => scoreOf(golden, part, variant, source)) as [
+    Score,
+    Score,
+  ];
+
 describe("samples that are answered", () => {
   const parts = { ...split, shards: [Uint32Array.of(8, 12), Uint32Array.of(7, 11)] };
 
@@ -56,7 +64,7 @@ describe("with labels", () => {
   const variant = classes(9, 1, 9, 3, 9, 5, 9);
 
   it("counts right answers of each part alone", () => {
-    const { selection, sealed } = scoresOf(labelled, split, variant, source);
+    const [selection, sealed] = both(labelled, variant, source);
     expect(selection).toMatchObject({ value: 0.5, n: 2 });
     expect(sealed).toMatchObject({ value: 0.5, n: 4 });
     expect(sealed.low).toBeGreaterThan(0.1);
@@ -76,14 +84,14 @@ describe("without labels", () => {
 
   it("is the share of equal classes for a classifier", () => {
     const source = classes(0, 1, 2, 3, 4, 5, 6);
-    const { sealed } = scoresOf(agreement, split, classes(0, 0, 0, 3, 4, 5, 0), source);
+    const [, sealed] = both(agreement, classes(0, 0, 0, 3, 4, 5, 0), source);
     expect(sealed).toMatchObject({ value: 0.75, n: 4 });
   });
 
   it("is the mean cosine of the outputs otherwise", () => {
     const source = outputs([1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [0, 0]);
     const variant = outputs([9, 9], [2, 0], [1, 0], [1, 1], [0, 1], [Number.NaN, 0], [0, 0]);
-    const { selection, sealed } = scoresOf(agreement, split, variant, source);
+    const [selection, sealed] = both(agreement, variant, source);
     expect(selection).toEqual({ value: 1, low: 1, high: 1, n: 2 });
     expect(sealed.value).toBeCloseTo((Math.SQRT1_2 + 0 + 0 + 1) / 4, 6);
     expect(sealed.low).toBeLessThan(sealed.value);

@@ -1,0 +1,176 @@
+/** `fleetfit compress model.onnx`: compression of one file on this machine, without a controller. */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { onnxruntimeVersion } from "../../../shared/adapters/runtime-facts.ts";
+import { systemClock } from "../../../shared/adapters/system-clock.ts";
+import { systemFiles } from "../../../shared/adapters/system-files.ts";
+import { systemProcesses } from "../../../shared/adapters/system-processes.ts";
+import { systemRandom } from "../../../shared/adapters/system-random.ts";
+import { readIsa } from "../../../shared/devices/isa.ts";
+import { FleetError } from "../../../shared/errors.ts";
+import type { Files } from "../../../shared/ports/files.ts";
+import { parseRecipes, type Recipe } from "../../compress/recipe.ts";
+import type { DeviceClass } from "../../fleet/classes.ts";
+import { loadFleetConfig } from "../../fleet/load.ts";
+import { compressFile } from "../../local/compress-file.ts";
+import { readSources } from "../../local/sources.ts";
+import type { CompressionReport, VariantReport } from "../../report/compression-report.ts";
+import type { CliIo } from "../io.ts";
+import { kilobytes, percent, progress, show, table } from "../output.ts";
+import { interfaceOf } from "./interface-file.ts";
+
+export interface CompressFileFlags {
+  readonly golden?: string;
+  readonly interface?: string;
+  readonly class?: string;
+  readonly configDir?: string;
+  readonly recipe?: readonly string[];
+  readonly out?: string;
+  readonly measure: boolean;
+  readonly json?: boolean;
+}
+
+const memoryBytesMax = 4 * 2 ** 30;
+const timeoutMs = 3_600_000;
+/** The class that takes every device, in the classes that come along. */
+const classDefault = "any";
+
+/** True when the command names a file and no version: compression without a controller. */
+export function namesFile(model: string, version: string | undefined): boolean {
+  return version === undefined && (model.endsWith(".onnx") || existsSync(model));
+}
+
+/** Errors: those of `readSources`, `loadFleetConfig` and `compressFile`; `input-invalid`, `not-found`. */
+export async function compressFileHere(
+  io: CliIo,
+  modelFile: string,
+  flags: CompressFileFlags,
+): Promise<void> {
+  if (flags.golden === undefined) {
+    throw new FleetError(
+      "input-invalid",
+      `${modelFile} needs a golden set: add --golden and its manifest, which docs/golden-sets.md describes`,
+    );
+  }
+  const files = systemFiles();
+  const settings = await loadFleetConfig(files, absolute(flags.configDir));
+  const deviceClass = classNamed(settings.classes, flags.class ?? classDefault);
+  const recipes = await recipesOf(files, settings.recipes, deviceClass, flags.recipe);
+  const sources = await readSources(
+    files,
+    { modelPath: resolve(modelFile), goldenPath: resolve(flags.golden) },
+    flags.interface === undefined ? undefined : interfaceOf(flags.interface),
+  );
+  const cpuFlags = await readIsa(files);
+  const outDir = resolve(flags.out ?? `${modelFile.replace(/\.onnx$/, "")}-variants`);
+  const bar = progress(io, "compress");
+  const stop = new AbortController();
+  const report = await compressFile(
+    { files, processes: systemProcesses(), clock: systemClock(), random: systemRandom() },
+    {
+      sources,
+      recipes,
+      deviceClass: { ...deviceClass, recipes: recipes.map(({ name }) => name) },
+      machine: { runtime: onnxruntimeVersion(), cpuFlags },
+      isOfClass: isOfClass(deviceClass, cpuFlags),
+      outDir,
+      measure: flags.measure,
+      limits: { memoryBytesMax, timeoutMs },
+    },
+    bar.set,
+    stop.signal,
+  ).finally(() => bar.end());
+  show(io, flags, report, (made) => reportText(made, outDir));
+}
+
+const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
+
+function classNamed(classes: readonly DeviceClass[], name: string): DeviceClass {
+  const found = classes.find((each) => each.name === name);
+  if (found !== undefined) return found;
+  const known = classes.map((each) => each.name).join(", ");
+  throw new FleetError("not-found", `there is no class ${name}; known are ${known}`);
+}
+
+/** Recipes by name, or all of a file; those of the class when none is named. */
+async function recipesOf(
+  files: Files,
+  known: readonly Recipe[],
+  deviceClass: DeviceClass,
+  wanted: readonly string[] | undefined,
+): Promise<Recipe[]> {
+  if (wanted === undefined) return known.filter(({ name }) => deviceClass.recipes.includes(name));
+  const chosen: Recipe[] = [];
+  for (const name of wanted) {
+    if (/\.ya?ml$/.test(name)) {
+      const bytes = await files.read(resolve(name), { maxBytes: recipeBytesMax });
+      chosen.push(...parseRecipes(new TextDecoder().decode(bytes)));
+      continue;
+    }
+    const recipe = known.find((each) => each.name === name);
+    if (recipe === undefined) {
+      const names = known.map((each) => each.name).join(", ");
+      throw new FleetError("not-found", `there is no recipe ${name}; known are ${names}`);
+    }
+    chosen.push(recipe);
+  }
+  return chosen;
+}
+
+const recipeBytesMax = 1_000_000;
+
+/** Whether what a class asks of the processor holds here; the rest of its rule is about a device. */
+function isOfClass({ match }: DeviceClass, cpuFlags: readonly string[]): boolean {
+  return (
+    (match.architecture ?? [process.arch]).includes(process.arch) &&
+    (match.isaAll ?? []).every((flag) => cpuFlags.includes(flag)) &&
+    !(match.isaNone ?? []).some((flag) => cpuFlags.includes(flag))
+  );
+}
+
+function reportText(report: CompressionReport, outDir: string): string {
+  const { variants, choice, deviceClass } = report;
+  const rows = variants.map((variant) => rowOf(variant, choice.recipe));
+  const head = [
+    "",
+    "recipe",
+    "size",
+    "smaller",
+    report.golden.metric,
+    "95 %",
+    "worse / better",
+  ].concat(["p50", "time of source", "peak memory", "int8 / float"]);
+  const why = table(
+    ["recipe", "why"],
+    choice.reasons.map(({ recipe, why }) => [recipe, why]),
+    "",
+  );
+  const outcome =
+    choice.recipe === null
+      ? `Nothing fits the class ${deviceClass}.`
+      : `The class ${deviceClass} gets ${choice.recipe}: ${outDir}/${choice.recipe}/model.onnx`;
+  return [
+    table(head, rows, "No recipe was applied."),
+    why,
+    `${outcome}\nThe whole report: ${outDir}/report.html`,
+  ].join("\n\n");
+}
+
+function rowOf({ recipe, status, reason, figures }: VariantReport, chosen: string | null) {
+  const mark = recipe === chosen ? "→" : "";
+  if (figures === null) return [mark, recipe, status, "", "", reason];
+  const { latency, fusion, sealed, paired } = figures;
+  return [
+    mark,
+    recipe,
+    kilobytes(figures.bytes),
+    `${figures.timesSmaller.toFixed(2)}×`,
+    percent(sealed.value),
+    `${percent(sealed.low)} … ${percent(sealed.high)}`,
+    `${paired.worse} / ${paired.better} (p ${paired.p.toPrecision(2)})`,
+    latency === null ? "" : `${latency.p50Ms.toFixed(3)} ms`,
+    latency === null ? "" : `${latency.cpuRatio.toFixed(2)}×`,
+    kilobytes(figures.ramPeakBytes),
+    fusion === null ? "" : `${fusion.integerNodes} / ${fusion.floatNodes}`,
+  ];
+}

@@ -1,0 +1,86 @@
+/**
+ * What a compression came to, for people and programs: every recipe with its size, accuracy, speed and
+ * memory against the source, how much of it runs in integers, and which one the class gets.
+ *
+ * Invariant: a figure that was not measured is null, never a guess.
+ */
+import type { Evaluation, Journal } from "../../shared/api/evaluation.ts";
+import { mcnemarExact } from "../../shared/statistics/binomial.ts";
+import type { Reason } from "../plan/choose.ts";
+
+type Score = Evaluation["sealed"];
+
+export interface VariantReport {
+  readonly recipe: string;
+  readonly status: "ready" | "not-applicable" | "failed";
+  /** Why there is no file; null when there is one. */
+  readonly reason: string | null;
+  readonly figures: VariantFigures | null;
+}
+
+export interface VariantFigures {
+  readonly bytes: number;
+  /** How many times smaller than the source. */
+  readonly timesSmaller: number;
+  readonly sha256: string;
+  /** On sealed samples, which nothing was tuned on. */
+  readonly sealed: Score;
+  readonly selection: Score;
+  /** Against the source on the selection part: samples that got worse and better, exact McNemar p. */
+  readonly paired: { readonly worse: number; readonly better: number; readonly p: number };
+  readonly latency: LatencyFigures | null;
+  readonly ramPeakBytes: number;
+  readonly fusion: Evaluation["fusion"];
+  /** What each pass did, sensitivities of layers included. */
+  readonly journal: Journal;
+}
+
+export interface LatencyFigures {
+  readonly p50Ms: number;
+  readonly sourceP50Ms: number;
+  /** Processor time of the variant over that of the source, one thread, in turns. */
+  readonly cpuRatio: number;
+  readonly stolenFraction: number;
+}
+
+export interface CompressionReport {
+  readonly schema: "fleetfit/compression-report/1";
+  readonly source: {
+    readonly name: string;
+    readonly sha256: string;
+    readonly bytes: number;
+    /** On the selection part; null when no recipe was made. */
+    readonly selection: Score | null;
+  };
+  readonly golden: {
+    readonly name: string;
+    readonly metric: string;
+    readonly samples: number;
+    readonly poolSha256: string;
+    readonly seed: number;
+  };
+  readonly machine: { readonly runtime: string; readonly cpuFlags: readonly string[] };
+  readonly deviceClass: string;
+  readonly variants: readonly VariantReport[];
+  readonly choice: { readonly recipe: string | null; readonly reasons: readonly Reason[] };
+}
+
+export function figuresOf(
+  source: { readonly bytes: number },
+  file: { readonly bytes: number; readonly sha256: string },
+  evaluation: Evaluation,
+  latency: LatencyFigures | null,
+): VariantFigures {
+  const { worse, better, sealed, selection, ramPeakBytes, fusion, journal } = evaluation;
+  return {
+    ...file,
+    timesSmaller: source.bytes / file.bytes,
+    sealed,
+    selection,
+    paired: { worse, better, p: mcnemarExact(worse, better) },
+    latency,
+    ramPeakBytes,
+    fusion,
+    journal,
+  };
+}
