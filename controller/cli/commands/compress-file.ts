@@ -1,6 +1,6 @@
 /** `fleetfit compress model.onnx`: compression of one file on this machine, without a controller. */
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { onnxruntimeVersion } from "../../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../../shared/adapters/system-files.ts";
@@ -8,6 +8,7 @@ import { systemProcesses } from "../../../shared/adapters/system-processes.ts";
 import { systemRandom } from "../../../shared/adapters/system-random.ts";
 import { readIsa } from "../../../shared/devices/isa.ts";
 import { FleetError } from "../../../shared/errors.ts";
+import { writeFileAtomic } from "../../../shared/files/atomic-file.ts";
 import type { Files } from "../../../shared/ports/files.ts";
 import { parseRecipes, type Recipe } from "../../compress/recipe.ts";
 import type { DeviceClass } from "../../fleet/classes.ts";
@@ -16,6 +17,7 @@ import { compressFile } from "../../local/compress-file.ts";
 import { readSources } from "../../local/sources.ts";
 import type { CompressionReport, VariantReport } from "../../report/compression-report.ts";
 import type { CliIo } from "../io.ts";
+import { readModelFile } from "../model-file.ts";
 import { kilobytes, percent, progress, show, table } from "../output.ts";
 import { interfaceOf } from "./interface-file.ts";
 
@@ -56,13 +58,16 @@ export async function compressFileHere(
   const settings = await loadFleetConfig(files, absolute(flags.configDir));
   const deviceClass = classNamed(settings.classes, flags.class ?? classDefault);
   const recipes = await recipesOf(files, settings.recipes, deviceClass, flags.recipe);
+  const outDir = resolve(flags.out ?? `${modelFile.replace(/\.onnx$/, "")}-variants`);
   const sources = await readSources(
     files,
-    { modelPath: resolve(modelFile), goldenPath: resolve(flags.golden) },
+    {
+      modelPath: await oneFile(files, resolve(modelFile), outDir),
+      goldenPath: resolve(flags.golden),
+    },
     flags.interface === undefined ? undefined : interfaceOf(flags.interface),
   );
   const cpuFlags = await readIsa(files);
-  const outDir = resolve(flags.out ?? `${modelFile.replace(/\.onnx$/, "")}-variants`);
   const bar = progress(io, "compress");
   const stop = new AbortController();
   const report = await compressFile(
@@ -81,6 +86,15 @@ export async function compressFileHere(
     stop.signal,
   ).finally(() => bar.end());
   show(io, flags, report, (made) => reportText(made, outDir));
+}
+
+/** The model itself, or a copy in the output folder that holds what lay in files beside it. */
+async function oneFile(files: Files, path: string, outDir: string): Promise<string> {
+  const bytes = readModelFile(path);
+  if ((await files.stat(path))?.bytes === bytes.byteLength) return path;
+  const joined = join(outDir, "source.onnx");
+  await writeFileAtomic(files, joined, bytes);
+  return joined;
 }
 
 const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
