@@ -18,6 +18,7 @@ import {
   speedRow,
 } from "./compress/contest.ts";
 import { holmRejections } from "./compress/grade.ts";
+import { checkFiles, compareScales, type ParityResult, parityRow } from "./compress/parity.ts";
 import { rivalVariants } from "./compress/rivals.ts";
 import { compareSizes, type SizeResult, sizeRow } from "./compress/size.ts";
 import type { Subject } from "./compress/subject.ts";
@@ -31,6 +32,7 @@ interface Findings {
   readonly speeds: SpeedResult[];
   readonly sizes: SizeResult[];
   readonly times: TimeResult[];
+  readonly parities: ParityResult[];
   /** Published accuracies that were not measured again, to the decimal that was published. */
   readonly mismatches: string[];
 }
@@ -45,6 +47,7 @@ export const compressBenchmark: Benchmark = {
       speeds: [],
       sizes: [],
       times: [],
+      parities: [],
       mismatches: [],
     };
     const folder = mkdtempSync(path.join(tmpdir(), "fleetfit-compress-"));
@@ -53,7 +56,9 @@ export const compressBenchmark: Benchmark = {
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
-    return { rows: findings.rows, bars: barsOf(findings) };
+    // A bar of which nothing was measured says nothing: some models only were run.
+    const bars = barsOf(findings).filter(({ value }) => Number.isFinite(value));
+    return { rows: findings.rows, bars };
   },
 };
 
@@ -82,15 +87,21 @@ async function measure(
   const contest = await runContest(subject, ours.variants, theirs.variants);
   const sizes = compareSizes(subject, ours.variants, theirs.variants);
   const time = await compareTimes(subject, folder, say);
+  const parities = [
+    ...(await compareScales(subject, folder, say)),
+    await checkFiles(subject, ours.variants, folder, say),
+  ];
   findings.duels.push(...contest.duels);
   findings.speeds.push(contest.speed);
   findings.sizes.push(...sizes);
   findings.times.push(time);
+  findings.parities.push(...parities);
   findings.rows.push(
     ...contest.duels.map(duelRow),
     speedRow(contest.speed),
     ...sizes.map(sizeRow),
     timeRow(time),
+    ...parities.map(parityRow),
     ...refusalRows(source.name, [...theirs.refusals, ...ours.refusals, ...contest.refusals]),
   );
   rmSync(folder, { recursive: true });
@@ -123,14 +134,16 @@ function refusalRows(
   );
 }
 
-function barsOf({ duels, speeds, sizes, times, mismatches }: Findings): Bar[] {
+function barsOf({ duels, speeds, sizes, times, parities, mismatches }: Findings): Bar[] {
   const timeRatios = times.map(({ oursMs, theirsMs }) => oursMs / theirsMs);
+  const differences = parities.reduce((sum, { different }) => sum + different.length, 0);
   return [
     atMost("published accuracies that were not met", mismatches.length, 0),
     ...accuracyBars(duels),
     ...speedBars(speeds),
     ...sizeBars(sizes),
     atMost("time to compress / theirs, worst", worstOf(timeRatios), 0.5),
+    atMost("scales and files that differ from onnxruntime's", differences, 0),
   ];
 }
 

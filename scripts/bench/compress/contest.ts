@@ -48,8 +48,8 @@ export interface ContestResult {
 const choiceLossMax = 0.0025;
 /** A file counts as less accurate when a chance of this or less explains the difference. */
 const alpha = 0.05;
-const coarseRounds = 4;
-const fineRounds = 40;
+const coarseRounds = 8;
+const fineRounds = 120;
 const finalists = 3;
 
 export async function runContest(
@@ -111,11 +111,17 @@ async function choose(subject: Subject, source: Variant, ours: readonly Graded[]
   if (best === undefined) throw new Error(`${subject.name}: no candidate of ours runs`);
   const lossMax = choiceLossMax * best.right.length;
   const eligible = ours.filter(({ hits }) => hits >= best.hits - lossMax);
-  const files = new Map([source, ...eligible.map(({ variant }) => variant)].map(fileOf));
+  const timed = new Set([...eligible, ...ours.filter(({ variant }) => variant.scheme === "fp32")]);
+  const files = new Map([source, ...[...timed].map(({ variant }) => variant)].map(fileOf));
   const timesMs = await cpuTimesMs(files, subject, 2 * coarseRounds);
-  const leastMs = Math.min(...eligible.map(({ variant }) => timesMs.get(variant.name)!));
+  const quick = eligible.filter(
+    ({ variant }) => timesMs.get(variant.name)! <= timesMs.get(source.name)!,
+  );
+  // No choice is slower than the source: our float32 files are always there to be chosen.
+  const fast = quick.length > 0 ? quick : ours.filter(({ variant }) => variant.scheme === "fp32");
+  const leastMs = Math.min(...fast.map(({ variant }) => timesMs.get(variant.name)!));
   // Times within a few percent are one time; then the smaller file is the better one.
-  return eligible
+  return fast
     .filter(({ variant }) => timesMs.get(variant.name)! <= 1.03 * leastMs)
     .toSorted((a, b) => a.variant.bytes.length - b.variant.bytes.length)[0]!;
 }

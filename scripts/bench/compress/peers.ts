@@ -45,7 +45,7 @@ function runOnce(program: string, args: readonly string[]): void {
  */
 export async function* runDriver<Line>(options: {
   readonly python: string;
-  readonly driver: "quantize.py" | "check.py" | "nncf_quantize.py" | "decode.py";
+  readonly driver: "quantize.py" | "check.py" | "nncf_quantize.py" | "decode.py" | "render.py";
   readonly job: unknown;
   readonly folder: string;
 }): AsyncGenerator<Line> {

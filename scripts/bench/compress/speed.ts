@@ -7,7 +7,7 @@ import { feedOf } from "./answer.ts";
 import { calibrationOf, type Subject } from "./subject.ts";
 
 /** A round of one file lasts about this long, so that the clock's steps vanish in it. */
-const roundMs = 4;
+const roundMs = 2;
 const repeatsMax = 400;
 
 /** Milliseconds of CPU per inference of one sample, by the files' names. */

@@ -39,10 +39,12 @@ export interface Subject {
   readonly calibration?: Samples;
   /** True when the answer to the labelled sample at `index` is right. */
   readonly isRight: (answer: Answer, index: number) => boolean;
+  /** The slice of each labelled sample, by its place in `names`. */
+  readonly slices?: { readonly names: readonly string[]; readonly of: readonly number[] };
   /** What was published of the source: percent of right answers, one decimal, over the given samples. */
   readonly published?: { readonly percent: number; readonly samples: LabelledSamples };
-  /** How many of the rivals' recipes are tried; `core` for models that take long. */
-  readonly grid: "full" | "core";
+  /** How many recipes of both sides are tried: fewer of models that take long. */
+  readonly grid: "full" | "core" | "few";
 }
 
 export interface Halves {

@@ -1,4 +1,5 @@
 /** Runs models on a subject's samples for our recipes, as a controller does on a golden set. */
+import type { CalibrationCache } from "../../../controller/compress/calibration/cache.ts";
 import type { Feeds, TensorValue, Workbench } from "../../../controller/compress/execute.ts";
 import { loadModel } from "../../../controller/jobs/workbench.ts";
 import { feedOf } from "./answer.ts";
@@ -7,10 +8,16 @@ import { calibrationOf, halvesOf, type Samples, type Subject, takeSamples } from
 /** Samples of `pick` that passes may choose by. */
 const heldOutCount = 300;
 
-/** `calibration` are the samples to observe, those that the rivals observe too by default. */
+/**
+ * `calibration` are the samples to observe, those that the rivals observe too by default. With `keepsTables`
+ * what one recipe observed serves the next, as the rivals' cache does for theirs.
+ */
 export function subjectWorkbench(
   subject: Subject,
-  calibration: Samples = calibrationOf(subject),
+  {
+    calibration = calibrationOf(subject),
+    keepsTables = false,
+  }: { calibration?: Samples; keepsTables?: boolean } = {},
 ): Workbench {
   const { pick } = halvesOf(subject.labelled.count);
   const indices = pick.slice(-heldOutCount);
@@ -19,6 +26,7 @@ export function subjectWorkbench(
     load: loadModel,
     calibration: () => batches(subject, calibration),
     heldOut: () => batches(subject, heldOut),
+    ...(keepsTables && { calibrationCache: cacheInMemory(subject.name) }),
     judge: {
       losses: (outputs) =>
         Float64Array.from(outputs, (named, at) => {
@@ -26,6 +34,15 @@ export function subjectWorkbench(
           return subject.isRight(answer, indices[at]!) ? 0 : 1;
         }),
     },
+  };
+}
+
+function cacheInMemory(identity: string): CalibrationCache {
+  const tables = new Map<string, Uint8Array>();
+  return {
+    identity,
+    read: async (key) => tables.get(key),
+    write: async (key, table) => void tables.set(key, table),
   };
 }
 

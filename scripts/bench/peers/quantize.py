@@ -5,7 +5,7 @@ one JSON line per recipe to standard output: {"recipe", "scheme", "file", "secon
 Judges nothing. Seconds are those of the quantizer's call alone, best of `repeats`; start-up and imports are
 not in them.
 
-Job: {"model", "folder", "input": {"name", "dtype", "shape", "file", "count"}, "grid": "full" | "core",
+Job: {"model", "folder", "input": {"name", "dtype", "shape", "file", "count"}, "grid": "full" | "core" | "few" | "parity",
 "repeats": absent, or how often the one recipe whose time is compared runs instead of all the others}.
 `input.file` holds `count` samples of `shape`, batch axis included.
 """
@@ -49,7 +49,11 @@ CALIBRATIONS = {
     "p99.99-asym": (CalibrationMethod.Percentile, {"CalibTensorRangeSymmetric": False, "CalibPercentile": 99.99}),
     "p99.9-asym": (CalibrationMethod.Percentile, {"CalibTensorRangeSymmetric": False, "CalibPercentile": 99.9}),
 }
-CORE_CALIBRATIONS = ["minmax", "entropy", "p99.999-asym", "p99.99-asym"]
+GRIDS = {
+    "full": list(CALIBRATIONS),
+    "core": ["minmax", "moving", "entropy", "p99.999-asym", "p99.99-asym"],
+    "few": ["minmax", "p99.999-asym"],
+}
 
 
 class Samples(CalibrationDataReader):
@@ -76,7 +80,7 @@ def read_samples(spec):
 def static_recipes(job, samples, prepared):
     """Names and calls of quantize_static. Ranges are observed once per calibration and read from a cache after."""
     name = job["input"]["name"]
-    calibrations = CORE_CALIBRATIONS if job["grid"] == "core" else list(CALIBRATIONS)
+    calibrations = GRIDS[job["grid"]]
 
     def call(target, scheme, per_channel, reduce, calibration, form):
         activation, weight = TYPES[scheme]
@@ -102,7 +106,7 @@ def static_recipes(job, samples, prepared):
     )
     options = itertools.product(calibrations, TYPES, (False, True), (False, True))
     for calibration, scheme, per_channel, reduce in options:
-        if reduce and (scheme == "u8u8" or job["grid"] == "core"):
+        if reduce and (scheme == "u8u8" or job["grid"] != "full"):
             continue
         for form in (QuantFormat.QDQ, QuantFormat.QOperator):
             # The two forms hold the same numbers; the second is wanted for its size and speed.
@@ -136,6 +140,23 @@ def timed_recipe(job, samples, prepared):
             weight_type=QuantType.QInt8,
         ),
     )
+
+
+def parity_recipes(job, samples):
+    """Static int8 with observed extremes of the model as it is, for comparing scales and zero points."""
+    for form in ("channel", "tensor"):
+        yield (
+            form,
+            f"int8-{form}",
+            lambda target, form=form: quantize_static(
+                job["model"],
+                target,
+                Samples(job["input"]["name"], samples),
+                per_channel=form == "channel",
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            ),
+        )
 
 
 def dynamic_recipes(prepared):
@@ -218,11 +239,16 @@ def main():
     samples = read_samples(job["input"])
     prepared = os.path.join(job["folder"], "prepared.onnx")
     try:
-        quant_pre_process(job["model"], prepared)
+        if job["grid"] == "parity":
+            prepared = job["model"]
+        else:
+            quant_pre_process(job["model"], prepared)
     except Exception as error:
         print(json.dumps({"recipe": "quant_pre_process", "scheme": "none", "error": str(error)[:300]}), flush=True)
         prepared = job["model"]
-    if "repeats" in job:
+    if job["grid"] == "parity":
+        recipes = parity_recipes(job, samples)
+    elif "repeats" in job:
         recipes = timed_recipe(job, samples, prepared)
     else:
         recipes = itertools.chain(

@@ -81,6 +81,14 @@ const cases: Readonly<Record<string, GradientCase>> = {
     nodes: [node("BatchNormalization", ["x", "s", "b", "m", "v"], { epsilon: { float: 1e-3 } })],
     values: { x: [4, 3, 3, 3], s: [3], b: [3], m: [3], v: [3] },
   },
+  "LayerNormalization over one axis": {
+    nodes: [node("LayerNormalization", ["x", "s", "b"], { epsilon: { float: 1e-3 } })],
+    values: { x: [3, 4, 6], s: [6], b: [6] },
+  },
+  "LayerNormalization over two axes without bias": {
+    nodes: [node("LayerNormalization", ["x", "s"], { axis: { int: 1 } })],
+    values: { x: [3, 4, 6], s: [4, 6] },
+  },
   "MaxPool without overlap": kinked("MaxPool", [2, 3, 6, 6], two),
   "MaxPool with a rest": kinked("MaxPool", [2, 3, 7, 7], two),
   "MaxPool overlapping and padded": kinked("MaxPool", [2, 3, 7, 7], { ...three, ...border }),

@@ -1,7 +1,14 @@
 /** Everything that the benchmark compresses: a new subject is one line here. */
 import type { Subject } from "../subject.ts";
+import { detectorSubject, recogniserSubject } from "./ocr.ts";
 import { sharedModel, sharedModelNames } from "./shared-models.ts";
-import { mobileNetSubject, recurrentSubject } from "./zoo.ts";
+import {
+  autoencoderSubject,
+  mobileNetSubject,
+  recurrentSubject,
+  textSubject,
+  transformerSubject,
+} from "./zoo.ts";
 
 type Say = (line: string) => void;
 
@@ -20,4 +27,9 @@ export const subjectSources: readonly SubjectSource[] = [
     name: cell.toLowerCase(),
     open: (say: Say) => recurrentSubject(cell, say),
   })),
+  { name: "transformer", open: transformerSubject },
+  { name: "autoencoder", open: autoencoderSubject },
+  { name: "text", open: textSubject },
+  { name: "ocr-detector", open: detectorSubject },
+  { name: "ocr-recogniser", open: recogniserSubject },
 ];

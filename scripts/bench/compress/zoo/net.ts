@@ -37,6 +37,8 @@ export interface Net {
   filled(name: string, shape: readonly number[], value: number): string;
   /** A constant of the computation; scalars and int64 are never trained. */
   scalar(value: number): string;
+  /** A constant [2] of an operator that takes two values, OneHot for one. */
+  pair(first: number, second: number): string;
   ints(values: readonly number[]): string;
   /** The file: `output` becomes the output `logits` of the given shape. */
   finish(output: string, shape: readonly DimInput[]): Uint8Array;
@@ -73,6 +75,7 @@ export function createNet(options: {
     filled: (name, shape, value) =>
       add(floatTensor(name, shape, new Float32Array(sizeOf(shape)).fill(value))),
     scalar: (value) => add(floatTensor(`scalar_${value}`, [], Float32Array.of(value))),
+    pair: (first, second) => add(floatTensor(`pair_${first}_${second}`, [2], [first, second])),
     ints: (values) => add(intTensor(`ints_${values.join("_")}`, [...values])),
     finish(output, shape) {
       nodes.push({ opType: "Identity", name: "logits", inputs: [output], outputs: ["logits"] });
