@@ -99,10 +99,20 @@ async function textMaps(bytes: Uint8Array): Promise<Float32Array[]> {
   return maps;
 }
 
-async function compress(name: string): Promise<Extract<ApplyRecipeResult, { outcome: "made" }>> {
+/** `quantization` are options of static int8 beside those of the recipe. */
+async function compress(
+  name: string,
+  quantization: Record<string, unknown> = {},
+): Promise<Extract<ApplyRecipeResult, { outcome: "made" }>> {
+  const recipe = recipes.find((each) => each.name === name)!;
+  const passes = recipe.passes.map(({ pass, options }) =>
+    pass === "quantize-static"
+      ? { pass, options: { ...options, ...quantization } }
+      : { pass, options },
+  );
   const result = await applyRecipe({
     modelBytes: original,
-    recipe: recipes.find((recipe) => recipe.name === name)!,
+    recipe: { ...recipe, passes },
     workbench: workbenchOf(() => [1, 2, 3, 4, 5, 6].map(page)),
   });
   if (result.outcome !== "made") throw new Error(result.reason);
@@ -168,6 +178,18 @@ describe("the text detector", () => {
     // Gated networks are the hard case of int8: seven bits and min-max ranges leave 5 to 10 dB here.
     expect(agreement(expected, maps)).toBeGreaterThan(0.95);
     expect(signalToNoise(expected[0]!, maps[0]!)).toBeGreaterThan(5);
+  });
+
+  it("int8 after equalization: maps that agree, and every convolution still fused", async () => {
+    const { bytes } = await compress("int8-static-recovered", { reduceRange: true });
+    const audit = auditFusion(await optimizedBytes(bytes));
+    expect(audit.operators["QLinearConv"]).toBe(62);
+    expect(audit.floatNodes).toBe(2);
+    const maps = await textMaps(bytes);
+    expect(agreement(expected, maps)).toBeGreaterThan(0.985);
+    // Seven bits leave 8 dB without equalization, and 16 with it.
+    const decibels = expected.map((map, at) => signalToNoise(map, maps[at]!));
+    expect(decibels.reduce((sum, each) => sum + each, 0) / decibels.length).toBeGreaterThan(13);
   });
 
   it("int8 variants keep their dynamic shapes", async () => {

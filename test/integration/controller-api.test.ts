@@ -115,6 +115,7 @@ describe("a version", () => {
       "fp32-clean",
       "int8-dynamic",
       "int8-static",
+      "int8-static-recovered",
       "int8-static-reduced-range",
     ]);
     const { "fp32-clean": clean, fp16, "int8-static": int8 } = byRecipe;

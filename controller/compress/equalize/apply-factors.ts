@@ -142,7 +142,7 @@ function readRestored(graph: Graph, { node, input }: GateEdit, restored: string)
 }
 
 /** Gives a node a constant of its own in place of the one it reads. */
-function replaceConstant(
+export function replaceConstant(
   graph: Graph,
   node: Node,
   input: number,

@@ -1,5 +1,5 @@
 /**
- * What each channel of a value takes: least, greatest and mean square, over all calibration samples.
+ * What each channel of a value takes: least, greatest, mean and mean square, over all calibration samples.
  *
  * Values: float32 of any shape whose channel axis is as `ScaledValue` says; batches are reduced over all
  * other axes in double precision.
@@ -17,6 +17,7 @@ import { channelAt, fitsAxis, type ScaledValue } from "./scaled-value.ts";
 export interface ChannelRanges {
   readonly min: Float64Array;
   readonly max: Float64Array;
+  readonly mean: Float64Array;
   readonly meanSquare: Float64Array;
 }
 
@@ -58,6 +59,7 @@ class ChannelObserver {
   readonly #value: ScaledValue;
   readonly #min: Float64Array;
   readonly #max: Float64Array;
+  readonly #sums: Float64Array;
   readonly #squares: Float64Array;
   #perChannel = 0;
 
@@ -66,6 +68,7 @@ class ChannelObserver {
     this.#value = value;
     this.#min = new Float64Array(channels).fill(Number.POSITIVE_INFINITY);
     this.#max = new Float64Array(channels).fill(Number.NEGATIVE_INFINITY);
+    this.#sums = new Float64Array(channels);
     this.#squares = new Float64Array(channels);
   }
 
@@ -91,6 +94,7 @@ class ChannelObserver {
     return {
       min: this.#min,
       max: this.#max,
+      mean: this.#sums.map((sum) => sum / count),
       meanSquare: this.#squares.map((sum) => sum / count),
     };
   }
@@ -98,10 +102,11 @@ class ChannelObserver {
   #observeRun(name: string, run: Float32Array, channel: number): void {
     let min = this.#min[channel]!;
     let max = this.#max[channel]!;
-    let squares = 0;
+    let [sum, squares] = [0, 0];
     for (const value of run) {
       if (value < min) min = value;
       if (value > max) max = value;
+      sum += value;
       squares += value * value;
     }
     if (!Number.isFinite(squares)) {
@@ -109,6 +114,7 @@ class ChannelObserver {
     }
     this.#min[channel] = min;
     this.#max[channel] = max;
+    this.#sums[channel]! += sum;
     this.#squares[channel]! += squares;
   }
 }

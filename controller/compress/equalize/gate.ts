@@ -5,7 +5,7 @@
  */
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
-import type { ScaleSweep } from "./flow-rules.ts";
+import type { ScaleSweep } from "./scale-sweep.ts";
 import type { GateEdit, ScaledValue } from "./scaled-value.ts";
 
 /** Element by element, and not handed on by a rule of its own. */

@@ -27,7 +27,8 @@ import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
 import { valueRanks } from "../../onnx/ranks.ts";
 import { DisjointSets } from "./disjoint-sets.ts";
-import { type ScaleSweep, sweepNode } from "./flow-rules.ts";
+import { sweepNode } from "./flow-rules.ts";
+import type { ScaleSweep } from "./scale-sweep.ts";
 import type { ConstantEdit, GateEdit, LinearEdit, ScaledValue } from "./scaled-value.ts";
 
 export interface ScaleFlow {

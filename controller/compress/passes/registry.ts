@@ -15,9 +15,11 @@ import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeRecurrent } from "./quantize-recurrent.ts";
 import { quantizeStatic } from "./quantize-static.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
+import { reEstimateNormalisation } from "./re-estimate-normalisation.ts";
 import { recognizeGelu } from "./recognize-gelu.ts";
 import { recognizeHardSwish } from "./recognize-hard-swish.ts";
 import { recognizeLayerNorm } from "./recognize-layer-norm.ts";
+import { recordNormalisation } from "./record-normalisation.ts";
 import { reduceMeanToPool } from "./reduce-mean-to-pool.ts";
 import { removeDeadNodes } from "./remove-dead-nodes.ts";
 import { removeIdentity } from "./remove-identity.ts";
@@ -41,6 +43,8 @@ export const passes: readonly Pass[] = [
   removeDeadNodes,
   convertOpset,
   float16,
+  recordNormalisation,
+  reEstimateNormalisation,
   equalizeCrossLayer,
   equalizeGates,
   smoothQuant,

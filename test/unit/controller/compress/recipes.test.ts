@@ -23,6 +23,7 @@ describe("the recipes that come along", () => {
       "fp32-clean",
       "fp16",
       "int8-static",
+      "int8-static-recovered",
       "int8-static-reduced-range",
       "int8-dynamic",
     ]);
