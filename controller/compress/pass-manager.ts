@@ -6,7 +6,7 @@
  * leaves nothing behind; the journal says what ran, whether it changed anything, and how much.
  */
 import { FleetError, isFleetError } from "../../shared/errors.ts";
-import { checkModel } from "../onnx/checker.ts";
+import { type CheckedTensors, checkModel } from "../onnx/checker.ts";
 import type { Model } from "../onnx/model.ts";
 import { bestCandidate, scoreWords } from "./calibration/choose.ts";
 import { collectStatistics } from "./calibration/collect.ts";
@@ -60,6 +60,7 @@ export interface RunPassesResult {
 export async function runPasses(options: RunPassesOptions): Promise<RunPassesResult> {
   let model = options.model;
   const journal: JournalEntry[] = [];
+  const checked: CheckedTensors = new WeakMap();
   const total = options.passes.length;
   for (const [done, pass] of options.passes.entries()) {
     options.signal?.throwIfAborted();
@@ -73,6 +74,7 @@ export async function runPasses(options: RunPassesOptions): Promise<RunPassesRes
     if (lack !== undefined) throw failed(pass, `the model does not fulfil a condition: ${lack}`);
     const { edited, entry } = await runWithRanges(pass, model, {
       ...options,
+      checked,
       onSample(samples) {
         if (samples % progressSamples === 0) options.onProgress?.({ ...progress, samples });
       },
@@ -98,12 +100,16 @@ async function runWithRanges(
   {
     workbench,
     signal,
+    checked,
     onSample,
-  }: Pick<RunPassesOptions, "workbench" | "signal"> & { onSample: (samples: number) => void },
+  }: Pick<RunPassesOptions, "workbench" | "signal"> & {
+    checked: CheckedTensors;
+    onSample: (samples: number) => void;
+  },
 ): Promise<Edited> {
   const need = guarded(pass, () => pass.calibration(model));
   if (need === undefined || need.tensors.length === 0) {
-    return runPass(pass, model, { ranges: new Map(), workbench, signal });
+    return runPass(pass, model, { ranges: new Map(), workbench, signal }, checked);
   }
   if (workbench === undefined) throw failed(pass, "it needs calibration data and there are none");
   const methods = calibrationCandidates(need.options);
@@ -118,7 +124,7 @@ async function runWithRanges(
   const trials: (Edited & { label: string })[] = [];
   for (const method of methods) {
     const ranges = rangesBy(method, collected.extremes, collected.histograms);
-    const result = await runPass(pass, model, { ranges, workbench, signal });
+    const result = await runPass(pass, model, { ranges, workbench, signal }, checked);
     trials.push({ ...result, label: methodLabel(method) });
   }
   if (trials.length === 1) return reported(trials[0]!, { calibration: trials[0]!.label });
@@ -146,10 +152,15 @@ function reported({ edited, entry }: Edited, more: Report): Edited {
   return { edited, entry: { ...entry, report: { ...entry.report, ...more } } };
 }
 
-async function runPass(pass: BoundPass, model: Model, context: PassContext): Promise<Edited> {
+async function runPass(
+  pass: BoundPass,
+  model: Model,
+  context: PassContext,
+  checked: CheckedTensors,
+): Promise<Edited> {
   const edited = model.clone();
   const { modified, report } = await guardedRun(pass, context, edited);
-  guarded(pass, () => checkModel(edited.toProto()));
+  guarded(pass, () => checkModel(edited.toProto(), checked));
   const broken = guarded(pass, () => pass.ensures(edited));
   if (broken !== undefined) throw failed(pass, `it did not do what it promises: ${broken}`);
   const entry = {

@@ -12,7 +12,8 @@
  * would make the file larger: a result may be `growthBytesMax` bigger than the initializers that
  * vanish for it, which stops Expand, Tile and ConstantOfShape.
  *
- * Without a workbench only case 2 is done, which the report says.
+ * Without a workbench, or when the runtime cannot compute the nodes, only case 2 is done; the report
+ * says so.
  */
 import { z } from "zod";
 import { makeGraph, makeModel } from "../../onnx/build.ts";
@@ -49,11 +50,11 @@ export const foldConstants = definePass({
     const shapes = foldShapes(graph);
     const nodes = constantNodes(graph);
     if (nodes.length === 0) return result(shapes, 0, 0);
-    if (workbench === undefined) {
-      const { modified, report } = result(shapes, 0, nodes.length);
-      return { modified, report: { ...report, skipped: "there is no runtime at hand" } };
-    }
     const values = await evaluate(model, nodes, workbench);
+    if (typeof values === "string") {
+      const { modified, report } = result(shapes, 0, nodes.length);
+      return { modified, report: { ...report, skipped: values } };
+    }
     const chosen = chooseFolded(graph, nodes, values, growthBytesMax);
     for (const { node, stored } of chosen) {
       graph.removeNode(node);
@@ -119,12 +120,13 @@ function constantNodes(graph: Graph): Node[] {
   });
 }
 
-/** All results of the nodes. */
+/** All results of the nodes, or why there are none. */
 async function evaluate(
   model: Model,
   nodes: readonly Node[],
-  workbench: Workbench,
-): Promise<Outputs> {
+  workbench: Workbench | undefined,
+): Promise<Outputs | string> {
+  if (workbench === undefined) return "there is no runtime at hand";
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
   const names = nodes.flatMap(({ outputs }) => outputs.filter((name) => name !== ""));
   const graph = makeGraph({
@@ -134,11 +136,16 @@ async function evaluate(
     outputs: names.map((name) => ({ name, metadataProps: [] })),
     initializers: [...model.graph.initializers.values()].filter(({ name }) => read.has(name!)),
   });
-  const loaded = await workbench.load(encodeModel(makeModel({ opset: model.opset, graph })));
   try {
-    return await loaded.run(new Map());
-  } finally {
-    await loaded.close();
+    const loaded = await workbench.load(encodeModel(makeModel({ opset: model.opset, graph })));
+    try {
+      return await loaded.run(new Map());
+    } finally {
+      await loaded.close();
+    }
+  } catch (cause) {
+    // Types that cannot be handed over, or arithmetic that fails: the model may still run without it.
+    return `the runtime cannot compute them: ${cause instanceof Error ? cause.message : cause}`;
   }
 }
 

@@ -82,6 +82,16 @@ describe("fold-constants", () => {
     expect(model.graph.nodes.map(({ opType }) => opType)).toContain("Reshape");
   });
 
+  it("says that it skipped what the runtime cannot compute", async () => {
+    const model = added(
+      [node("Reshape", ["c", "to"], ["k"])],
+      [floatTensor("c", [4], [1, 2, 3, 4]), floatTensor("to", [1], [4])],
+    );
+    const { journal } = await fold(model);
+    expect(journal[0]).toMatchObject({ modified: false, report: { folded: 0, left: 1 } });
+    expect(journal[0]!.report["skipped"]).toContain("cannot compute");
+  });
+
   it.each([
     ["random numbers", [node("RandomNormalLike", ["c"], ["k"])]],
     ["a weight in its 8-bit form", [node("DequantizeLinear", ["q", "s"], ["k"])]],

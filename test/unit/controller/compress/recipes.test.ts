@@ -6,7 +6,7 @@ import { applyRecipe } from "../../../../controller/compress/compress.ts";
 import { definePass, exactTolerance, noOptions } from "../../../../controller/compress/pass.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { parseRecipes, recipeNeeds } from "../../../../controller/compress/recipe.ts";
-import { runOnce, workbenchOf } from "./run-model.ts";
+import { runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
 import { sampleNets } from "./sample-nets.ts";
 
 const text = readFileSync(
@@ -46,6 +46,29 @@ describe("the recipes that come along", () => {
     expect(result.journal.map(({ pass }) => pass)).toEqual(progress);
     const outputs = await runOnce(result.bytes, net.feeds(9));
     expect([...outputs.keys()]).toEqual(net.model().graph.outputNames);
+  });
+
+  const pairs = recipes.flatMap((each) => sampleNets.map((net) => [each.name, net.name] as const));
+  it.each(pairs)("%s keeps what the %s computes", async (name, netName) => {
+    const net = sampleNets.find((each) => each.name === netName)!;
+    const result = await applyRecipe({
+      modelBytes: net.model().encode(),
+      recipe: recipe(name),
+      workbench: workbenchOf(() => [1, 2, 3, 4, 5, 6, 7, 8].map(net.feeds)),
+    });
+    if (result.outcome === "not-applicable") return;
+    const feeds = net.feeds(5);
+    const [before, after] = [
+      await runOnce(net.model().encode(), feeds),
+      await runOnce(result.bytes, feeds),
+    ];
+    for (const [output, { data, shape }] of before) {
+      expect(after.get(output)!.shape).toEqual(shape);
+      const now = after.get(output)!.data as Float32Array;
+      // Recipes that round keep at least the tenth part of a value.
+      const decibelMin = name.startsWith("fp32") ? 100 : 20;
+      expect(signalToNoise(data as Float32Array, now), output).toBeGreaterThan(decibelMin);
+    }
   });
 
   it("int8-dynamic says that it is not for a net of convolutions", async () => {
