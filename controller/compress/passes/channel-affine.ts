@@ -122,7 +122,7 @@ function biasOf(
 }
 
 /** The initializer's name when only `node` reads it, or else a new one. */
-function ownName(graph: Graph, name: string, node: Node): string {
+export function ownName(graph: Graph, name: string, node: Node): string {
   const isOwn =
     graph.onlyConsumerOf(name) === node && node.inputs.filter((i) => i === name).length === 1;
   return isOwn ? name : graph.uniqueName(name);

@@ -10,6 +10,7 @@ import { float16 } from "./float16.ts";
 import { foldBatchNorm } from "./fold-batch-norm.ts";
 import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
 import { foldConstants } from "./fold-constants.ts";
+import { foldIntoNext } from "./fold-into-next.ts";
 import { matMulAddToGemm } from "./matmul-add-to-gemm.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeRecurrent } from "./quantize-recurrent.ts";
@@ -34,6 +35,7 @@ export const passes: readonly Pass[] = [
   removeIdentity,
   foldBatchNorm,
   foldChannelArithmetic,
+  foldIntoNext,
   recognizeLayerNorm,
   recognizeGelu,
   recognizeHardSwish,

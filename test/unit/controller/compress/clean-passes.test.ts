@@ -168,6 +168,141 @@ describe("remove-identity", () => {
   });
 });
 
+describe("remove-identity of arithmetic", () => {
+  it.each([
+    ["Mul", [1], true],
+    ["Div", [1], true],
+    ["Add", [0], true],
+    ["Sub", [0], true],
+    ["Mul", [0], false],
+    ["Add", [1], false],
+    ["Mul", [1, 1], false],
+  ] as const)("%s of %j", async (opType, values, isRemoved) => {
+    const model = convThen([node(opType, ["c", "k"], ["m"]), node("Relu", ["m"], ["y"])]);
+    const shape = values.length === 1 ? [1] : [1, 1, 1, 1, 1];
+    model.graph.setInitializer(floatTensor("k", shape, [values[0]]));
+    const clean = await apply(model, "remove-identity");
+    expect(operators(clean)).toEqual(isRemoved ? ["Conv", "Relu"] : ["Conv", opType, "Relu"]);
+  });
+
+  it("takes the constant from the left of Mul and Add alone", async () => {
+    for (const [opType, value, count] of [
+      ["Mul", 1, 2],
+      ["Add", 0, 2],
+      ["Div", 1, 3],
+      ["Sub", 0, 3],
+    ] as const) {
+      const model = convThen([node(opType, ["k", "c"], ["m"]), node("Relu", ["m"], ["y"])]);
+      model.graph.setInitializer(floatTensor("k", [], [value]));
+      expect(operators(await apply(model, "remove-identity"))).toHaveLength(count);
+    }
+  });
+});
+
+describe("fold-into-next", () => {
+  const arithmetic = (opType: string, value: string, output: string) =>
+    node(opType, [value, "k"], [output]);
+  const constants = [
+    floatTensor("k", [1], [0.3]),
+    floatTensor("t", [], [-0.8]),
+    floatTensor("none", [], [0]),
+    floatTensor("v", [2, 4, 3, 3], randomValues(3, 72)),
+    floatTensor("vb", [2], randomValues(4, 2)),
+    floatTensor("vt", [4, 2, 3, 3], randomValues(5, 72)),
+  ];
+  const padded = { pads: { ints: [1, 1, 1, 1] } };
+  const net = (nodes: Parameters<typeof convThen>[0], outputs?: readonly string[]): Model => {
+    const model = convThen([node("Relu", ["c"], ["r"]), ...nodes], {}, outputs);
+    for (const tensor of constants) model.graph.setInitializer(tensor);
+    return model;
+  };
+
+  it.each([
+    [
+      "a factor, padded or not",
+      [arithmetic("Mul", "r", "m"), node("Conv", ["m", "v", "vb"], ["y"], padded)],
+      ["Conv", "Relu", "Conv"],
+    ],
+    [
+      "a divisor before a transposed convolution",
+      [arithmetic("Div", "r", "m"), node("ConvTranspose", ["m", "vt"], ["y"])],
+      ["Conv", "Relu", "ConvTranspose"],
+    ],
+    [
+      "an offset without padding",
+      [arithmetic("Add", "r", "m"), node("Conv", ["m", "v", "vb"], ["y"])],
+      ["Conv", "Relu", "Conv"],
+    ],
+    [
+      "an offset with SAME padding, which stays",
+      [
+        arithmetic("Add", "r", "m"),
+        node("Conv", ["m", "v"], ["y"], { auto_pad: { string: "SAME_UPPER" } }),
+      ],
+      ["Conv", "Relu", "Add", "Conv"],
+    ],
+    [
+      "an offset before a transposed convolution, which stays",
+      [arithmetic("Add", "r", "m"), node("ConvTranspose", ["m", "vt"], ["y"])],
+      ["Conv", "Relu", "Add", "ConvTranspose"],
+    ],
+    [
+      "factor and offset without padding, a bias made for them",
+      [
+        arithmetic("Mul", "r", "m"),
+        node("Sub", ["m", "t"], ["s"]),
+        node("Conv", ["s", "v"], ["y"]),
+      ],
+      ["Conv", "Relu", "Conv"],
+    ],
+    [
+      "a factor from behind an offset that stays",
+      [
+        arithmetic("Mul", "r", "m"),
+        node("Add", ["t", "m"], ["s"]),
+        node("Conv", ["s", "v"], ["y"], padded),
+      ],
+      ["Conv", "Relu", "Add", "Conv"],
+    ],
+    [
+      "a factor of two convolutions that share a weight",
+      [
+        arithmetic("Mul", "r", "m"),
+        node("Conv", ["m", "v"], ["p"], padded),
+        node("Conv", ["m", "v", "vb"], ["q"], padded),
+        node("Conv", ["r", "v", "vb"], ["o"], padded),
+        node("Sum", ["p", "q", "o"], ["y"]),
+      ],
+      ["Conv", "Relu", "Conv", "Conv", "Conv", "Sum"],
+    ],
+    [
+      "a factor that something else reads too, which stays",
+      [
+        arithmetic("Mul", "r", "m"),
+        node("Conv", ["m", "v"], ["p"], padded),
+        node("ReduceMean", ["m"], ["q"]),
+        node("Add", ["p", "q"], ["y"]),
+      ],
+      ["Conv", "Relu", "Mul", "Conv", "ReduceMean", "Add"],
+    ],
+    [
+      "division by zero, which stays",
+      [node("Div", ["r", "none"], ["m"]), node("Conv", ["m", "v"], ["y"])],
+      ["Conv", "Relu", "Div", "Conv"],
+    ],
+  ] as const)("%s", async (_name, nodes, wanted) => {
+    const model = net(nodes);
+    const folded = await apply(model, "fold-into-next");
+    expect(operators(folded)).toEqual(wanted);
+    if (!wanted.includes("Div" as never)) await expectSameOutputs(model, folded);
+  });
+
+  it("leaves a value that the graph yields", async () => {
+    const model = net([arithmetic("Mul", "r", "m"), node("Conv", ["m", "v"], ["y"])], ["y", "m"]);
+    expect(operators(await apply(model, "fold-into-next"))).toContain("Mul");
+  });
+});
+
 describe("remove-dead-nodes", () => {
   it("keeps what only a branch reads", async () => {
     const branch = makeGraph({

@@ -152,6 +152,29 @@ describe("recognize-hard-swish", () => {
   });
 });
 
+describe("a model whose operator set cannot be raised", () => {
+  it("is left as it was, also when the refusal comes in the middle", async () => {
+    const model = buildModel({
+      opset: 12,
+      inputShape,
+      outputs: ["y", "z"],
+      nodes: [
+        node("Unsqueeze", ["x"], ["u"], { axes: { ints: [0] } }),
+        node("Squeeze", ["u"], ["s"], { axes: { ints: [0] } }),
+        node("HardSigmoid", ["s"], ["k"], { alpha: { float: 1 / 6 } }),
+        node("Mul", ["k", "s"], ["y"]),
+        node("BatchNormalization", ["x", "v", "v", "v", "v"], ["b", "seen"]),
+        node("Add", ["b", "seen"], ["z"]),
+      ],
+      initializers: [floatTensor("v", [3], [1, 2, 3])],
+    });
+    const before = model.encode();
+    const { model: same, journal } = await apply("recognize-hard-swish", model);
+    expect(journal[0]!.report["reason"]).toContain("it trains");
+    expect(same.encode()).toEqual(before);
+  });
+});
+
 describe("recognize-gelu", () => {
   const erf = [
     node("Div", ["x", "root2"], ["u"]),
