@@ -7,8 +7,8 @@
  *    the rest of the graph reads of them.
  * 2. Shape of a value whose dims are all fixed becomes an int64 vector, without running anything.
  *
- * What stays: random operators, QuantizeLinear and DequantizeLinear (the compact form of a weight),
- * nodes with graphs inside, what the graph yields itself, values of NaN or text, and results that
+ * What stays: random operators, DequantizeLinear (behind it lies the small form of a weight), nodes with
+ * graphs inside, what the graph yields itself, values of NaN or text, and results that
  * would make the file larger: a result may be `growthBytesMax` bigger than the initializers that
  * vanish for it, which stops Expand, Tile and ConstantOfShape.
  *
@@ -31,7 +31,6 @@ const keptOps = new Set(
   ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"].concat([
     "Bernoulli",
     "Dropout",
-    "QuantizeLinear",
     "DequantizeLinear",
     "Constant",
   ]),

@@ -286,6 +286,17 @@ describe("fold-into-next", () => {
       ["Conv", "Relu", "Mul", "Conv", "ReduceMean", "Add"],
     ],
     [
+      "a factor that more than the offset behind it reads, which stays",
+      [
+        arithmetic("Mul", "r", "m"),
+        node("Add", ["t", "m"], ["s"]),
+        node("Conv", ["s", "v"], ["p"], padded),
+        node("ReduceMean", ["m"], ["q"]),
+        node("Add", ["p", "q"], ["y"]),
+      ],
+      ["Conv", "Relu", "Mul", "Add", "Conv", "ReduceMean", "Add"],
+    ],
+    [
       "division by zero, which stays",
       [node("Div", ["r", "none"], ["m"]), node("Conv", ["m", "v"], ["y"])],
       ["Conv", "Relu", "Div", "Conv"],
