@@ -24,7 +24,7 @@ export async function scoreCandidates(
   candidates: readonly Candidate[],
   signal?: AbortSignal,
 ): Promise<CandidateScore[]> {
-  const answer = (model: Model) => answersOf(workbench, model, signal);
+  const answer = (model: Model) => answersOf(workbench, model, { signal });
   const expected = await answer(float);
   const judge = workbench.heldOut === undefined ? undefined : workbench.judge;
   const scores: CandidateScore[] = [];
@@ -39,16 +39,24 @@ export async function scoreCandidates(
   return scores;
 }
 
-async function answersOf(
+/** Outputs for each held-out sample, of the first `samplesMax`; for calibration samples where there are none. */
+export async function answersOf(
   workbench: Workbench,
   model: Model,
-  signal: AbortSignal | undefined,
+  {
+    signal,
+    samplesMax = Number.POSITIVE_INFINITY,
+  }: {
+    readonly signal?: AbortSignal | undefined;
+    readonly samplesMax?: number | undefined;
+  },
 ): Promise<Outputs[]> {
   const loaded = await workbench.load(model.encode(), "all");
   const answers: Outputs[] = [];
   try {
     for await (const feeds of (workbench.heldOut ?? workbench.calibration)()) {
       signal?.throwIfAborted();
+      if (answers.length >= samplesMax) break;
       answers.push(await loaded.run(feeds));
     }
   } finally {
@@ -58,7 +66,7 @@ async function answersOf(
 }
 
 /** Over all outputs of one sample together, in decibels. */
-function signalToNoise(expected: Outputs, actual: Outputs): number {
+export function signalToNoise(expected: Outputs, actual: Outputs): number {
   let energy = 0;
   let noise = 0;
   for (const [name, { data }] of expected) {

@@ -13,6 +13,7 @@ import { foldConstants } from "./fold-constants.ts";
 import { foldIntoNext } from "./fold-into-next.ts";
 import { matMulAddToGemm } from "./matmul-add-to-gemm.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
+import { quantizeMixed } from "./quantize-mixed.ts";
 import { quantizeRecurrent } from "./quantize-recurrent.ts";
 import { quantizeStatic } from "./quantize-static.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
@@ -51,6 +52,7 @@ export const passes: readonly Pass[] = [
   equalizeGates,
   smoothQuant,
   quantizeStatic,
+  quantizeMixed,
   quantizeDynamic,
   quantizeWeights,
   quantizeRecurrent,

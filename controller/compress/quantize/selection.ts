@@ -93,7 +93,8 @@ class Draft {
   considerOther(node: Node): void {
     const role = otherRole(node);
     if (role === undefined || this.#absorbed.has(node)) return;
-    if (this.#excluded.has(node.name) || this.#types.get(node.output(0)) !== "float32") return;
+    if (this.#excluded.has(nodeLabel(node)) || this.#types.get(node.output(0)) !== "float32")
+      return;
     const dataInputs = dataInputsOf(node);
     const names = dataInputs.map((index) => node.input(index));
     const isReady = names.every((name) => this.#values.has(name) || this.#isConstant(name));
@@ -142,7 +143,7 @@ class Draft {
     const weight = factOf(node)!.weight!;
     const name = node.input(weight.input);
     const bias = weight.bias === undefined ? "" : node.input(weight.bias);
-    if (this.#excluded.has(node.name)) return "excluded by the recipe";
+    if (this.#excluded.has(nodeLabel(node))) return "excluded by the recipe";
     if (this.#graph.constant(name) === undefined) return "its weight is not a constant";
     if (this.#types.get(name) !== "float32") return "its weight is not float32";
     if (this.#graph.constant(node.input(0)) !== undefined) return "its input is a constant";
@@ -186,7 +187,7 @@ class Draft {
   #absorbable(node: Node): SelectedNode["absorbed"] {
     if (!this.#absorbs) return undefined;
     const next = this.#graph.onlyConsumerOf(node.output(0));
-    if (next === undefined || this.#excluded.has(next.name)) return undefined;
+    if (next === undefined || this.#excluded.has(nodeLabel(next))) return undefined;
     const bounds = this.#boundsOf(next, node.output(0));
     return bounds !== undefined && bounds.min <= 0 && bounds.max > 0
       ? { node: next, bounds }
