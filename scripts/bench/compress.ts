@@ -18,6 +18,7 @@ import {
   speedRow,
 } from "./compress/contest.ts";
 import { holmRejections } from "./compress/grade.ts";
+import { compareMemory, type MemoryResult, memoryRow } from "./compress/memory.ts";
 import { checkFiles, compareScales, type ParityResult, parityRow } from "./compress/parity.ts";
 import { rivalVariants } from "./compress/rivals.ts";
 import { compareSizes, type SizeResult, sizeRow } from "./compress/size.ts";
@@ -33,6 +34,7 @@ interface Findings {
   readonly sizes: SizeResult[];
   readonly times: TimeResult[];
   readonly parities: ParityResult[];
+  readonly memory: MemoryResult[];
   /** Published accuracies that were not measured again, to the decimal that was published. */
   readonly mismatches: string[];
 }
@@ -48,11 +50,14 @@ export const compressBenchmark: Benchmark = {
       sizes: [],
       times: [],
       parities: [],
+      memory: [],
       mismatches: [],
     };
     const folder = mkdtempSync(path.join(tmpdir(), "fleetfit-compress-"));
     try {
       for (const source of chosenSources()) await measure(source, { folder, findings, say });
+      findings.memory.push(await compareMemory(say));
+      findings.rows.push(...findings.memory.map(memoryRow));
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -134,7 +139,7 @@ function refusalRows(
   );
 }
 
-function barsOf({ duels, speeds, sizes, times, parities, mismatches }: Findings): Bar[] {
+function barsOf({ duels, speeds, sizes, times, parities, memory, mismatches }: Findings): Bar[] {
   const timeRatios = times.map(({ oursMs, theirsMs }) => oursMs / theirsMs);
   const differences = parities.reduce((sum, { different }) => sum + different.length, 0);
   return [
@@ -143,6 +148,11 @@ function barsOf({ duels, speeds, sizes, times, parities, mismatches }: Findings)
     ...speedBars(speeds),
     ...sizeBars(sizes),
     atMost("time to compress / theirs, worst", worstOf(timeRatios), 0.5),
+    atMost(
+      "memory of calibrating on 10,000 images / on 100",
+      worstOf(memory.map(({ fewBytes, manyBytes }) => manyBytes / fewBytes)),
+      1.1,
+    ),
     atMost("scales and files that differ from onnxruntime's", differences, 0),
   ];
 }

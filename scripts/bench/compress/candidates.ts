@@ -90,17 +90,33 @@ function preparedRecipes(): Candidate[] {
   );
 }
 
+/** Static int8 in its smallest forms: embeddings stored in 8 bits too, operators on integers. */
+function smallRecipes(): Candidate[] {
+  return schemesOfStatic.flatMap((scheme) => [
+    made(`${scheme}-tables`, scheme, [
+      static8(scheme, calibrations.minmax),
+      { pass: "quantize-weights", options: { bits: 8 } },
+    ]),
+    made(`${scheme}-qoperator`, scheme, [
+      static8(scheme, calibrations.minmax),
+      { pass: "to-qoperator" },
+    ]),
+  ]);
+}
+
 function weightRecipes(): Candidate[] {
   const of = (bits: 2 | 4 | 8, name: string, options: object): Candidate =>
     made(`w${bits}-${name}`, `w${bits}`, [
       { pass: "quantize-weights", options: { bits, ...options } },
     ]);
-  return ([8, 4, 2] as const).flatMap((bits) => [
-    of(bits, "symmetric", {}),
-    of(bits, "asymmetric", { symmetric: false }),
-    of(bits, "floats", { accuracyLevel: 0 }),
-    of(bits, "cast", { form: "cast" }),
-  ]);
+  return [
+    ...([8, 4, 2] as const).flatMap((bits) => [
+      of(bits, "symmetric", {}),
+      of(bits, "asymmetric", { symmetric: false }),
+      of(bits, "floats", { accuracyLevel: 0 }),
+    ]),
+    of(8, "cast", { form: "cast" }),
+  ];
 }
 
 /** All candidates, the cheapest first. */
@@ -121,6 +137,7 @@ function candidates(): Candidate[] {
     ]),
     ...staticRecipes(),
     ...preparedRecipes(),
+    ...smallRecipes(),
     ...weightRecipes(),
   ];
 }
@@ -132,11 +149,20 @@ export function preparationRecipe(): Recipe {
 
 /** The recipe whose time is compared with the rival's: static int8 per channel with observed extremes. */
 export function timedRecipe(): Recipe {
-  return candidates().find(({ recipe }) => recipe.name === "int8-channel-minmax")!.recipe;
+  return recipeNamed("int8-channel-minmax");
 }
 
 /** Of the candidates those with these words in their names, for models that take long. */
 const few = /^(fp|int8-(dynamic|(channel|tensor)(-gated)?-(minmax|mean|p99-99)$)|w[48]-symmetric)/;
+
+/** The recipe whose memory is measured: its calibration needs histograms of all values. */
+export function histogramRecipe(): Recipe {
+  return recipeNamed("int8-channel-p99-99");
+}
+
+function recipeNamed(name: string): Recipe {
+  return candidates().find(({ recipe }) => recipe.name === name)!.recipe;
+}
 
 /** The files of all candidates, and those that do not apply. */
 export async function ourVariants(subject: Subject): Promise<Compressed> {

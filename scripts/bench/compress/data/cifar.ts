@@ -9,7 +9,7 @@ import type { LabelledSamples } from "../subject.ts";
 import { sharedBytes, sharedFile } from "./shared-files.ts";
 
 const planeBytes = 32 * 32;
-const recordBytes = 1 + 3 * planeBytes;
+export const recordBytes = 1 + 3 * planeBytes;
 
 /** How a model takes a byte of each colour: (byte / 255 − mean) / spread, or the byte itself. */
 export interface CifarScaling {
@@ -30,15 +30,20 @@ export const normalised: CifarScaling = {
 const packs = { test: "cifar10-test-jpeg", train: "cifar10-train-jpeg" } as const;
 const counts = { test: 10_000, train: 9_000 } as const;
 
-/**
- * The JPEG images of a part, decoded by Python's Pillow on the first run and kept; float32
- * [10000 or 9000, 3, 32, 32].
- */
+/** The JPEG images of a part; float32 [10000 or 9000, 3, 32, 32]. */
 export async function cifarJpeg(
   part: "test" | "train",
   scaling: CifarScaling,
   say: (line: string) => void,
 ): Promise<LabelledSamples> {
+  return cifar(new Uint8Array(fs.readFileSync(await cifarJpegFile(part, say))), scaling);
+}
+
+/** The JPEG images of a part as records, decoded by Python's Pillow on the first run and kept. */
+export async function cifarJpegFile(
+  part: "test" | "train",
+  say: (line: string) => void,
+): Promise<string> {
   const count = counts[part];
   const target = path.join(cacheFolder, `cifar10-${part}-${count}.bin`);
   if (!fs.existsSync(target)) {
@@ -49,7 +54,7 @@ export async function cifarJpeg(
     const lines = runDriver({ python, driver: "decode.py", job, folder: cacheFolder });
     for await (const _ of lines) say("decoded");
   }
-  return cifar(new Uint8Array(fs.readFileSync(target)), scaling);
+  return target;
 }
 
 /** The 300 test images with their original pixels; float32 [300, 3, 32, 32]. */
@@ -58,7 +63,7 @@ export function cifarLossless(scaling: CifarScaling): LabelledSamples {
 }
 
 /** Records to planes of floats. Throws when the bytes are no whole records. */
-function cifar(records: Uint8Array, scaling: CifarScaling): LabelledSamples {
+export function cifar(records: Uint8Array, scaling: CifarScaling): LabelledSamples {
   const count = records.length / recordBytes;
   if (!Number.isInteger(count)) throw new Error(`${records.length} bytes are no CIFAR-10 records`);
   const data = new Float32Array(count * 3 * planeBytes);
