@@ -114,7 +114,7 @@ function planOf(model: Model, context: StepContext, load: Workbench["load"] | un
   const done = new Set<Node>();
   const steps: Step[] = [];
   for (const node of graph.sortedNodes()) {
-    const unit = unitOf(graph, types, node);
+    const unit = unitOf(graph, types, node, context.processor);
     if (unit !== undefined) {
       const step = makers[unit.operator]?.(context, unit);
       if (step !== undefined && products.has(unit.operator)) emulated.push(nodeLabel(node));

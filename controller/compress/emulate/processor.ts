@@ -2,14 +2,15 @@
  * The processors whose 8-bit arithmetic is emulated. They differ in one thing: how products of an
  * unsigned and a signed byte are added up.
  *
- * 1. `vnni`: VPDPBUSD adds four products to 32 bits; the sums are exact. So are those of 64-bit Arm.
+ * 1. `vnni`: VPDPBUSD adds four products to 32 bits; the sums are exact.
  * 2. `avx2`: VPMADDUBSW adds two neighbouring products to 16 bits and saturates, VPMADDWD then adds the
  *    pairs to 32 bits. AVX-512 without VNNI does the same with wider registers.
+ * 3. `arm`: 64-bit Arm, with exact sums, and with kernels for signed activations, which x86 has not.
  *
  * Source: onnxruntime 1.30, mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, QgemvU8S8KernelAvx2.S,
  * ConvSymKernelAvx2.S, and platform.cpp for who uses which.
  */
-export const processors = ["vnni", "avx2"] as const;
+export const processors = ["vnni", "avx2", "arm"] as const;
 
 export type Processor = (typeof processors)[number];
 

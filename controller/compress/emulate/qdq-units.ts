@@ -6,7 +6,7 @@
  * 1. Its output, or that of a Relu or Clip behind it that the QuantizeLinear makes needless, is read by
  *    one QuantizeLinear and nothing else: the unit yields codes.
  * 2. Gemm and MatMul without QuantizeLinear yield float32.
- * 3. int8 activations become uint8 when the runtime can shift the pair, since x86 has no kernels for
+ * 3. On x86 int8 activations become uint8 when the runtime can shift the pair, since x86 has no kernels for
  *    them: the same values, codes and zero point 128 higher. A pair with several readers cannot be
  *    shifted; its readers stay float.
  *
@@ -18,6 +18,7 @@ import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
 import type { Bounds } from "../../onnx/ops/op-fact.ts";
 import { factOf } from "../../onnx/ops/registry.ts";
+import type { Processor } from "./processor.ts";
 import type { CodeParameters } from "./requantize.ts";
 import { codedBy, type Operand, operandOf, type Unit } from "./unit.ts";
 
@@ -39,6 +40,7 @@ export function qdqUnit(
   graph: Graph,
   types: ReadonlyMap<string, DataType>,
   node: Node,
+  processor: Processor,
 ): Unit | undefined {
   const form = node.domain === "" ? operators[node.opType] : undefined;
   if (form === undefined) return undefined;
@@ -51,13 +53,14 @@ export function qdqUnit(
   if (biasName !== "" && bias?.type !== "int32") return undefined;
   const sink = sinkOf(graph, types, node);
   if (sink === undefined && form.mayBeFloat !== true) return undefined;
-  if (!fitsTypes(graph, operands, sink)) return undefined;
+  const hasSignedKernels = processor === "arm";
+  if (!hasSignedKernels && !fitsX86(graph, operands, sink)) return undefined;
   return {
     operator: node.opType,
     node,
     operands,
     bias: bias?.name ?? "",
-    isShifted: true,
+    isShifted: !hasSignedKernels,
     output: sink?.output ?? node.output(0),
     coded: sink?.coded,
     nodes: [
@@ -122,7 +125,7 @@ function coversNoMore({ type, scale, zeroPoint }: CodeParameters, { min, max }: 
  * Whether x86 has kernels for these types. int8 activations have none: their pairs must be ones that the
  * runtime shifts to uint8, the output's too.
  */
-function fitsTypes(graph: Graph, operands: readonly Operand[], sink: Sink | undefined): boolean {
+function fitsX86(graph: Graph, operands: readonly Operand[], sink: Sink | undefined): boolean {
   const activations = operands.filter(({ name }) => graph.constant(name) === undefined);
   const codes = [
     ...activations,

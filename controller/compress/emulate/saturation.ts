@@ -37,7 +37,7 @@ export function saturationRisks(model: Model, codesMax: CodesMax = new Map()): L
   const types = elementTypes(graph);
   const context: StepContext = { graph, processor: "avx2" };
   return graph.sortedNodes().flatMap((node) => {
-    const unit = unitOf(graph, types, node);
+    const unit = unitOf(graph, types, node, context.processor);
     const matrices =
       unit === undefined ? dynamicProducts(context, node) : productsOf(context, unit);
     if (matrices.length === 0) return [];

@@ -2,6 +2,7 @@
 import type { DataType } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
+import type { Processor } from "./processor.ts";
 import { qdqUnit } from "./qdq-units.ts";
 import { qoperatorUnit } from "./qoperator-units.ts";
 import type { Unit } from "./unit.ts";
@@ -11,6 +12,7 @@ export function unitOf(
   graph: Graph,
   types: ReadonlyMap<string, DataType>,
   node: Node,
+  processor: Processor,
 ): Unit | undefined {
-  return qoperatorUnit(graph, types, node) ?? qdqUnit(graph, types, node);
+  return qoperatorUnit(graph, types, node) ?? qdqUnit(graph, types, node, processor);
 }

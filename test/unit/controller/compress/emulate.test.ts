@@ -51,6 +51,37 @@ describe("emulated on either processor, without a pair at risk", () => {
   });
 });
 
+describe("emulated on Arm", () => {
+  const signed = { activations: "int8", reduceRange: true };
+  it("gives what x86 gives where that can shift all activations, and computes more layers on codes", async () => {
+    let same = 0;
+    let more = 0;
+    for (const net of emulatedNets) {
+      const model = await quantized(net, signed);
+      const x86 = emulate(model, { processor: "vnni", load: loadModel });
+      const arm = emulate(model, { processor: "arm", load: loadModel });
+      if (arm.emulated.length > x86.emulated.length) more++;
+      else {
+        same++;
+        expect(await arm.run(net.feeds(4)), net.name).toEqual(await x86.run(net.feeds(4)));
+      }
+      await x86.close();
+      await arm.close();
+    }
+    // A value that two operators read cannot be shifted: "sum of two", "gate", "joined channels".
+    expect({ same, more }).toEqual({ same: emulatedNets.length - 3, more: 3 });
+  });
+
+  it("does not saturate", async () => {
+    const net = emulatedNets[0]!;
+    const model = await quantized(net, { activations: "int8" });
+    const outputs = async (processor: "arm" | "vnni" | "avx2") =>
+      (await emulate(model, { processor, load: loadModel }).run(net.feeds(4))).get("y")!.data;
+    expect(await outputs("arm")).toEqual(await outputs("vnni"));
+    expect(await outputs("arm")).not.toEqual(await outputs("avx2"));
+  });
+});
+
 describe("emulated dynamic int8", () => {
   it("gives the runtime's outputs to the bit", async () => {
     const net = emulatedNets.find(({ name }) => name === "MatMul after MatMul")!;

@@ -1,0 +1,188 @@
+/**
+ * One int8 file on several processors: what the emulation foretells for x86 without VNNI, and what
+ * onnxruntime gives there; the same of a file of signed activations on Arm. x86 keeps some layers of such a
+ * file in float32, so its answers are shown beside them and need not be the same.
+ *
+ * Nothing is timed: the processors are emulated.
+ */
+import fs from "node:fs";
+import { applyRecipe } from "../../../controller/compress/compress.ts";
+import { emulate } from "../../../controller/compress/emulate/emulate.ts";
+import type { Processor } from "../../../controller/compress/emulate/processor.ts";
+import { saturationRisks } from "../../../controller/compress/emulate/saturation.ts";
+import type { TensorValue } from "../../../controller/compress/execute.ts";
+import { parseRecipes } from "../../../controller/compress/recipe.ts";
+import { loadModel } from "../../../controller/jobs/workbench.ts";
+import { Model } from "../../../controller/onnx/model.ts";
+import type { Feed } from "../../../shared/inference/session.ts";
+import { atLeast, atMost, type Outcome, type Row } from "../frame.ts";
+import { answersOf, feedOf, rightAnswers } from "./answer.ts";
+import { type ForeignProcessor, foreignProcessor } from "./foreign-processors.ts";
+import { type Answer, halvesOf, type Subject, takeSamples } from "./subject.ts";
+import { subjectWorkbench } from "./workbench.ts";
+
+const recipes = new URL("../../../controller/compress/recipes.yaml", import.meta.url);
+
+/** Samples per file: an emulated processor is two to three orders slower. */
+const sampleCount = 200;
+
+/** Models that must agree. */
+const subjectsMin = 3;
+
+/**
+ * What float operators at a model's end may differ by between Arm and x86, as a share of the largest
+ * value; one code of an output is a thousand times more.
+ */
+const floatTolerance = 1e-6;
+
+/** Options of quantize-static for each file. */
+const forms = {
+  U8S8: {},
+  "U8S8 pair-aware": { weightScale: { strategy: "pair-aware" } },
+  "U8S8 reduced range": { reduceRange: true },
+} as const;
+
+interface HaswellResult {
+  readonly pairsAtRisk: number;
+  /** Numbers that the emulation gives otherwise than the runtime there. */
+  readonly wrongNumbers: number;
+  /** Percent of right answers: on this x86 or on VNNI, foretold for the processor, measured there. */
+  readonly here: number;
+  readonly foretold: number;
+  readonly measured: number;
+}
+
+type ArmResult = Omit<HaswellResult, "pairsAtRisk">;
+
+/** Compares the processors on each subject. Throws when a processor cannot be set up. */
+export async function compareProcessors(
+  subjects: readonly Subject[],
+  say: (line: string) => void,
+): Promise<Outcome> {
+  const haswell = foreignProcessor("haswell", say);
+  const cortex = foreignProcessor("cortex-a72", say);
+  const rows: Row[] = [];
+  const results: HaswellResult[] = [];
+  const armResults: ArmResult[] = [];
+  for (const subject of subjects) {
+    for (const [form, options] of Object.entries(forms)) {
+      say(`${subject.name}: ${form} on Haswell`);
+      const result = await onHaswell(subject, await quantized(subject, options), haswell);
+      results.push(result);
+      rows.push({ model: subject.name, file: form, processor: "Haswell", ...result });
+    }
+    say(`${subject.name}: S8S8 on Arm`);
+    const file = await quantized(subject, { activations: "int8" });
+    const arm = await onArm(subject, file, cortex);
+    armResults.push(arm);
+    rows.push({ model: subject.name, file: "S8S8", processor: "Cortex-A72", ...arm });
+  }
+  return {
+    rows,
+    bars: [
+      atLeast("models emulated", subjects.length, subjectsMin),
+      atMost("numbers that the emulation of AVX2 gets wrong", wrongIn(results), 0),
+      atMost("accuracy without VNNI foretold, off by points", worstGap(results), 0),
+      atMost("numbers of S8S8 files that the emulation of Arm gets wrong", wrongIn(armResults), 0),
+      atMost("accuracy of S8S8 on Arm foretold, off by points", worstGap(armResults), 0),
+    ],
+  };
+}
+
+function wrongIn(results: readonly ArmResult[]): number {
+  return results.reduce((sum, { wrongNumbers }) => sum + wrongNumbers, 0);
+}
+
+function worstGap(results: readonly ArmResult[]): number {
+  return Math.max(...results.map(({ foretold, measured }) => Math.abs(foretold - measured)));
+}
+
+async function quantized(
+  subject: Subject,
+  options: Readonly<Record<string, unknown>>,
+): Promise<Uint8Array> {
+  const [...all] = parseRecipes(fs.readFileSync(recipes, "utf8"));
+  const shipped = all.find(({ name }) => name === "int8-static")!;
+  const passes = [...shipped.passes.slice(0, -1), { pass: "quantize-static", options }];
+  const made = await applyRecipe({
+    modelBytes: subject.modelBytes,
+    recipe: { ...shipped, passes },
+    workbench: subjectWorkbench(subject),
+  });
+  if (made.outcome !== "made") throw new Error(`${subject.name}: ${made.reason}`);
+  return made.bytes;
+}
+
+async function onHaswell(
+  subject: Subject,
+  file: Uint8Array,
+  haswell: ForeignProcessor,
+): Promise<HaswellResult> {
+  const { feeds, percentOf } = samplesOf(subject);
+  const foretold = await emulated(file, feeds, "avx2");
+  const measured = haswell.run(file, feeds);
+  const risks = saturationRisks(Model.decode(file));
+  return {
+    pairsAtRisk: risks.reduce((sum, { pairsAtRisk }) => sum + pairsAtRisk, 0),
+    wrongNumbers: foretold.reduce(
+      (sum, answer, at) => sum + answer.filter((value, k) => value !== measured[at]![k]).length,
+      0,
+    ),
+    here: percentOf(await emulated(file, feeds, "vnni")),
+    foretold: percentOf(foretold),
+    measured: percentOf(measured),
+  };
+}
+
+async function onArm(
+  subject: Subject,
+  file: Uint8Array,
+  cortex: ForeignProcessor,
+): Promise<ArmResult> {
+  const { samples, feeds, percentOf } = samplesOf(subject);
+  const foretold = await emulated(file, feeds, "arm");
+  const measured = cortex.run(file, feeds);
+  const largest = Math.max(...measured.flatMap((answer) => [...answer].map(Math.abs)));
+  const gaps = foretold.flatMap((answer, at) =>
+    Array.from(answer, (value, k) => Math.abs(value - measured[at]![k]!) / largest),
+  );
+  return {
+    wrongNumbers: gaps.filter((gap) => gap > floatTolerance).length,
+    here: percentOf(await answersOf(file, subject, samples)),
+    foretold: percentOf(foretold),
+    measured: percentOf(measured),
+  };
+}
+
+function samplesOf(subject: Subject) {
+  const indices = halvesOf(subject.labelled.count).compare.slice(0, sampleCount);
+  const samples = takeSamples(subject, subject.labelled, indices);
+  return {
+    samples,
+    feeds: Array.from(indices, (_, at) => feedOf(subject, samples, at, 1)),
+    percentOf: (answers: readonly Answer[]): number => {
+      const right = rightAnswers(subject, answers, indices).filter(Boolean).length;
+      return (100 * right) / answers.length;
+    },
+  };
+}
+
+/** The first output for each feed, as a processor gives it. */
+async function emulated(
+  file: Uint8Array,
+  feeds: readonly Feed[],
+  processor: Processor,
+): Promise<Answer[]> {
+  const model = Model.decode(file);
+  const emulation = emulate(model, { processor, load: loadModel });
+  const [input] = model.graph.inputNames;
+  const [output] = model.graph.outputNames;
+  const answers: Answer[] = [];
+  for (const { dtype, shape, data } of feeds) {
+    const value = { type: dtype, shape, data } as TensorValue;
+    const outputs = await emulation.run(new Map([[input!, value]]));
+    answers.push(outputs.get(output!)!.data as Float32Array);
+  }
+  await emulation.close();
+  return answers;
+}
