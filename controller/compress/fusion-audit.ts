@@ -36,6 +36,11 @@ const floatKernels: ReadonlySet<string> = new Set([
   "RNN",
 ]);
 
+/** True for the operators that the audit names one by one. */
+export function isMultiplying(opType: string): boolean {
+  return integerKernels.has(opType) || floatKernels.has(opType);
+}
+
 const conversions: ReadonlySet<string> = new Set([
   "DequantizeLinear",
   "DynamicQuantizeLinear",

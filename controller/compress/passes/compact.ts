@@ -9,7 +9,8 @@
  * 2. Attributes at their default go, and the kernel_shape of convolutions, which the weight tells.
  * 3. Initializers that nobody reads go; those with equal type, shape and data become one.
  * 4. Values and initializers get short names, the most used ones the shortest; graph inputs, graph
- *    outputs and what subgraphs define keep theirs. The names of nodes go.
+ *    outputs and what subgraphs define keep theirs. The names of nodes go, but of those that multiply,
+ *    which get short ones and are listed with their old ones in the report.
  * 5. Integers are stored as the shorter of raw bytes and varints.
  * 6. What the file says of values in the middle, documentation, metadata, the producer, a training part,
  *    and operator sets that nothing uses go.
@@ -33,6 +34,7 @@ import type {
 import { allNames, type Renaming, renameInSubgraphs, subgraphsOf } from "../../onnx/subgraph.ts";
 import { tensorData, tensorShape } from "../../onnx/tensor.ts";
 import { shortestTensor } from "../../onnx/tensor-encoding.ts";
+import { isMultiplying } from "../fusion-audit.ts";
 import { definePass, exactTolerance, noOptions, type PassResult } from "../pass.ts";
 
 /** Convolutions: kernel_shape, when absent, is that of the weight (ONNX opset 1 Conv). */
@@ -64,7 +66,9 @@ export const compact = definePass({
 export function compactModel(model: Model) {
   const source = model.toProto();
   const { graph } = model;
-  const nodes = graph.sortedNodes().map((node) => slimNode(node, graph));
+  const sorted = graph.sortedNodes();
+  const layers = layerNames(sorted);
+  const nodes = sorted.map((node) => slimNode(node, graph, layers.get(node)));
   const kept = readInitializers(graph, nodes);
   const aliases = equalInitializers(graph, kept);
   const tensors = kept.filter((tensor) => !aliases.has(nameOf(tensor)));
@@ -89,19 +93,20 @@ export function compactModel(model: Model) {
     report: {
       mergedInitializers: aliases.size,
       droppedInitializers: graph.initializers.size - kept.length,
-      renamedNodes: renamedNodes(graph, names),
+      layers: [...layers].map(([node, name]) => `${name}=${node.name}`),
     },
   };
 }
 
 // ── cases 1 and 2 ───────────────────────────────────────────────────────────────────────────────
 
-function slimNode(node: Node, graph: Graph): NodeProto {
+function slimNode(node: Node, graph: Graph, name: string | undefined): NodeProto {
   const { proto } = node;
   const inputs = hasIdleZeroPoint(node, graph) ? node.inputs.slice(0, 2) : node.inputs;
   return {
     input: inputs.slice(0, inputs.findLastIndex((name) => name !== "") + 1),
     output: proto.output,
+    ...(name === undefined ? {} : { name }),
     opType: node.opType,
     ...(node.domain === "" ? {} : { domain: node.domain }),
     ...(proto.overload === undefined ? {} : { overload: proto.overload }),
@@ -224,12 +229,11 @@ function renameNode(node: NodeProto, names: Renaming): NodeProto {
   return { ...renamed, input: node.input.map(rename), output: node.output.map(rename) };
 }
 
-/** `output=name` of each node that had a name: how an audit of the written file finds its layers. */
-function renamedNodes(graph: Graph, names: Renaming): string[] {
-  return graph.sortedNodes().flatMap((node) => {
-    const output = node.output(0);
-    return node.name === "" ? [] : [`${names.get(output) ?? output}=${node.name}`];
-  });
+/** Short names for the nodes that multiply, which an audit of the running graph names; others have none. */
+function layerNames(nodes: readonly Node[]): ReadonlyMap<Node, string> {
+  const layers = nodes.filter(({ name, opType }) => name !== "" && isMultiplying(opType));
+  const names = identifiers(new Set());
+  return new Map(layers.map((node) => [node, names.next().value!]));
 }
 
 // ── case 6 ──────────────────────────────────────────────────────────────────────────────────────

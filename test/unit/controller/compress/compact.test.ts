@@ -55,11 +55,22 @@ describe("an int8 model", () => {
     expect(graph.producerOf(conv.input(1))!.inputs).toHaveLength(2);
   });
 
-  it("says which layer a short name stands for", async () => {
-    const model = await int8();
-    const { result, report } = await compacted(model);
-    const gemm = result.graph.nodes.find((each) => each.opType === "Gemm")!;
-    expect(report["renamedNodes"]).toContain(`${gemm.output(0)}=y_node`);
+  it("keeps a short name for each layer, under which the runtime runs it", async () => {
+    const { result, report } = await compacted(await int8());
+    const layers = report["layers"] as string[];
+    expect(layers.map((each) => each.split("=")[1])).toEqual([
+      ...["c1_node", "c2_node", "t_node", "y_node"],
+    ]);
+    const short = layers.map((each) => each.split("=")[0]);
+    expect(result.graph.nodes.flatMap(({ name }) => (name === "" ? [] : [name]))).toEqual(short);
+    const running = Model.decode(await optimizedBytes(result.encode())).graph.nodes;
+    // A node that the runtime moved to channels last has a suffix.
+    const named = (opType: string) =>
+      running
+        .filter((each) => each.opType === opType)
+        .map(({ name }) => name.replace(/_token_\d+$/, ""));
+    expect(named("QLinearConv")).toEqual(short.slice(0, 2));
+    expect(named("QGemm")).toEqual(short.slice(3));
   });
 });
 
