@@ -68,7 +68,11 @@ export async function runPasses(options: RunPassesOptions): Promise<RunPassesRes
     options.onProgress?.(progress);
     const reason = guarded(pass, () => pass.notApplicable(model));
     if (reason !== undefined) {
-      return { model, journal, notApplicable: { pass: pass.name, reason } };
+      if (pass.optional !== true) {
+        return { model, journal, notApplicable: { pass: pass.name, reason } };
+      }
+      journal.push(leftOut(pass, model, reason));
+      continue;
     }
     const lack = guarded(pass, () => pass.requires(model));
     if (lack !== undefined) throw failed(pass, `the model does not fulfil a condition: ${lack}`);
@@ -83,6 +87,12 @@ export async function runPasses(options: RunPassesOptions): Promise<RunPassesRes
     journal.push(entry);
   }
   return { model, journal };
+}
+
+function leftOut(pass: BoundPass, model: Model, reason: string): JournalEntry {
+  const nodes = model.graph.nodes.length;
+  const counts = { nodesBefore: nodes, nodesAfter: nodes };
+  return { pass: pass.name, modified: false, ...counts, report: { leftOut: reason } };
 }
 
 interface Edited {

@@ -48,6 +48,8 @@ export type Tolerance =
 export interface BoundPass {
   readonly name: string;
   readonly tolerance: Tolerance;
+  /** True leaves the pass out where it makes no sense for the model. Default: that ends the recipe. */
+  readonly optional?: boolean;
   /** Why the pass makes no sense for this model; undefined when it does. */
   readonly notApplicable: (model: Model) => string | undefined;
   /** What the model lacks for the pass to be right; undefined when it lacks nothing. */

@@ -30,7 +30,12 @@ const recipeSchema = z.strictObject({
     (list) => (Array.isArray(list) ? list.flat() : list),
     z
       .array(
-        z.strictObject({ pass: z.string(), options: z.record(z.string(), z.unknown()).optional() }),
+        z.strictObject({
+          pass: z.string(),
+          options: z.record(z.string(), z.unknown()).optional(),
+          /** Left out where it makes no sense for the model, which otherwise ends the recipe. */
+          optional: z.boolean().optional(),
+        }),
       )
       .min(1)
       .max(passesMax),
@@ -76,9 +81,9 @@ export function parseRecipes(text: string): Recipe[] {
 
 /** The recipe's passes, ready to run. Throws `recipe-invalid`. */
 export function bindPasses(recipe: Recipe): BoundPass[] {
-  return recipe.passes.map(({ pass: name, options }) => {
+  return recipe.passes.map(({ pass: name, options, optional }) => {
     const pass = findPass(name);
-    if (pass !== undefined) return pass.bind(options);
+    if (pass !== undefined) return { ...pass.bind(options), optional: optional === true };
     const known = passes.map((each) => each.name).join(", ");
     throw invalid([`recipe ${recipe.name} names the pass ${name}; known are ${known}`]);
   });

@@ -113,10 +113,13 @@ describe("a version", () => {
     expect(Object.keys(byRecipe)).toEqual([
       "fp16",
       "fp32-clean",
+      "int4-weights",
       "int8-dynamic",
+      "int8-recurrent",
       "int8-static",
       "int8-static-recovered",
       "int8-static-reduced-range",
+      "int8-weights",
     ]);
     const { "fp32-clean": clean, fp16, "int8-static": int8 } = byRecipe;
     expect(clean).toMatchObject({

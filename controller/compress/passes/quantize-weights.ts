@@ -45,6 +45,7 @@ const bitsOption = z.union([z.literal(2), z.literal(4), z.literal(8)]);
 
 /** matmul_nbits.cc and gather_block_quantized.cc: a power of two from 16 on. */
 const blockSizes = [16, 32, 64, 128, 256] as const;
+const blockSizeMin = blockSizes[0];
 
 const options = z
   .strictObject({
@@ -53,8 +54,8 @@ const options = z
     /** Bits per weight of convolutions; 0 leaves them alone. */
     convolutionBits: z.union([z.literal(0), z.literal(4), z.literal(8)]).default(8),
     form: z.enum(["matmul-nbits", "cast", "dequantize-linear"]).default("matmul-nbits"),
-    /** Weights that share a scale; rows shorter than that get the next power of two. */
-    blockSize: z.literal(blockSizes).default(32),
+    /** Weights that share a scale; 128 for 8 bits and 32 below. Short rows get the next power of two. */
+    blockSize: z.literal(blockSizes).optional(),
     /** False gives each block a zero point: a bit more accurate, a bit larger. */
     symmetric: z.boolean().default(true),
     /** How scales are chosen; without it min-max for 8 bits and mse below. */
@@ -189,15 +190,21 @@ function sizeRefusal(choice: Choice, elements: number, pass: Options): string | 
 function formatFor({ kind, bits, layout }: Choice, pass: Options): BlockFormat {
   const { symmetric } = pass;
   const length = layout.outer * layout.inner;
+  const wanted = pass.blockSize ?? (bits === 8 ? 128 : 32);
   if (kind === "stored") {
-    const isWhole = bits === 8 || length % pass.blockSize !== 0;
-    return { bits, symmetric, blockSize: isWhole ? length : pass.blockSize };
+    return { bits, symmetric, blockSize: bits === 8 ? length : evenBlock(length, wanted) };
   }
   // The 2-bit kernel computes in floats for blocks of 16 (measured on onnxruntime 1.30).
-  const least = bits === 2 ? 32 : 16;
-  const asked = Math.max(pass.blockSize, least);
+  const least = bits === 2 ? 32 : blockSizeMin;
+  const asked = Math.max(wanted, least);
   const fitting = blockSizes.find((size) => size >= Math.max(length, least)) ?? asked;
   return { bits, symmetric, blockSize: Math.min(asked, fitting) };
+}
+
+/** The largest block up to `wanted` that cuts a row evenly; the whole row where there is none. */
+function evenBlock(length: number, wanted: number): number {
+  for (let size = wanted; size >= blockSizeMin; size--) if (length % size === 0) return size;
+  return length;
 }
 
 function storedForm({ form }: Options): StoredForm {

@@ -40,11 +40,12 @@ const shippedRecipes = new Map(
 const preparation = shippedRecipes.get("int8-static")!.passes.filter(({ pass }) => !isLast(pass));
 
 function isLast(pass: string): boolean {
-  return pass === "compact" || pass.startsWith("quantize");
+  return ["compact", "to-qoperator"].includes(pass) || pass.startsWith("quantize");
 }
 
 function made(name: string, scheme: Scheme, steps: Steps): Candidate {
-  const passes = [...preparation, ...steps, { pass: "compact" }];
+  const shrink = [{ pass: "to-qoperator", optional: true }, { pass: "compact" }];
+  const passes = [...preparation, ...steps, ...shrink];
   return { scheme, recipe: { name, summary: "A candidate of the benchmark.", passes } };
 }
 

@@ -47,8 +47,8 @@ const productFeeds = (rows: number, batch = 3) =>
 
 describe("matrix products", () => {
   it.each([
-    [8, true, 40],
-    [8, false, 40],
+    [8, true, 37],
+    [8, false, 37],
     [4, true, 18],
     [4, false, 18],
     [2, true, 6],

@@ -6,6 +6,7 @@ import { applyRecipe } from "../../../../controller/compress/compress.ts";
 import { definePass, exactTolerance, noOptions } from "../../../../controller/compress/pass.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { parseRecipes, recipeNeeds } from "../../../../controller/compress/recipe.ts";
+import { Model } from "../../../../controller/onnx/model.ts";
 import { runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
 import { sampleNets } from "./sample-nets.ts";
 
@@ -15,7 +16,12 @@ const text = readFileSync(
 );
 const recipes = parseRecipes(text);
 const recipe = (name: string) => recipes.find((each) => each.name === name)!;
-const [residual, perceptron, , shapeWork] = sampleNets;
+const [residual, perceptron, , shapeWork, recurrent] = sampleNets;
+
+function netFor(name: string) {
+  if (name === "int8-recurrent") return recurrent!;
+  return name === "int8-dynamic" ? perceptron! : residual!;
+}
 
 describe("the recipes that come along", () => {
   it("are the ones the documentation names", () => {
@@ -26,13 +32,16 @@ describe("the recipes that come along", () => {
       "int8-static-recovered",
       "int8-static-reduced-range",
       "int8-dynamic",
+      "int8-weights",
+      "int4-weights",
+      "int8-recurrent",
     ]);
     expect(recipeNeeds(recipe("int8-static"))).toEqual({ samples: true });
     expect(recipeNeeds(recipe("int8-dynamic"))).toEqual({ samples: false });
   });
 
   it.each(recipes.map(({ name }) => name))("%s makes a variant that runs", async (name) => {
-    const net = name === "int8-dynamic" ? perceptron! : residual!;
+    const net = netFor(name);
     const modelBytes = net.model().encode();
     const progress: string[] = [];
     const result = await applyRecipe({
@@ -65,10 +74,35 @@ describe("the recipes that come along", () => {
     for (const [output, { data, shape }] of before) {
       expect(after.get(output)!.shape).toEqual(shape);
       const now = after.get(output)!.data as Float32Array;
-      // Recipes that round keep at least the tenth part of a value.
-      const decibelMin = name.startsWith("fp32") ? 100 : 20;
+      // Recipes that round keep at least the tenth part of a value; four bits, with weights drawn at
+      // random and few of them, a quarter.
+      const decibelMin = name.startsWith("fp32") ? 100 : name.startsWith("int4") ? 12 : 20;
       expect(signalToNoise(data as Float32Array, now), output).toBeGreaterThan(decibelMin);
     }
+  });
+
+  it("int8-static ends in operators on codes under short names", async () => {
+    const modelBytes = residual!.model().encode();
+    const workbench = workbenchOf(() => [1, 2, 3].map(residual!.feeds));
+    const result = await applyRecipe({ modelBytes, recipe: recipe("int8-static"), workbench });
+    if (result.outcome !== "made") throw new Error(result.reason);
+    const { graph } = Model.decode(result.bytes);
+    const opTypes = graph.nodes.map(({ opType }) => opType);
+    expect(opTypes).toContain("QLinearConv");
+    expect(opTypes).not.toContain("Conv");
+    expect(Math.max(...[...graph.initializers.keys()].map((name) => name.length))).toBe(1);
+    const leftOut = result.journal.find(({ pass }) => pass === "quantize-recurrent")!;
+    expect(leftOut.modified).toBe(false);
+    expect(leftOut.report["leftOut"]).toContain("no LSTM, GRU or RNN");
+  });
+
+  it("int8-static quantizes an LSTM in passing", async () => {
+    const modelBytes = recurrent!.model().encode();
+    const workbench = workbenchOf(() => [1, 2, 3].map(recurrent!.feeds));
+    const result = await applyRecipe({ modelBytes, recipe: recipe("int8-static"), workbench });
+    if (result.outcome !== "made") throw new Error(result.reason);
+    const opTypes = Model.decode(result.bytes).graph.nodes.map(({ opType }) => opType);
+    expect(opTypes).toContain("DynamicQuantizeLSTM");
   });
 
   it("int8-dynamic says that it is not for a net of convolutions", async () => {
