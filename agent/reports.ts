@@ -3,7 +3,8 @@
  * An update passes through a dozen states, most of them for some milliseconds; a fleet of thousands would
  * have the controller store them all. What was said over this connection is not said again.
  *
- * Invariant: after the last change a report always follows.
+ * Invariants: after the last change a report always follows; after `stop` nothing is read or said, whatever
+ * still changes while the device goes down.
  */
 import type { Clock } from "../shared/ports/clock.ts";
 import type { Log } from "../shared/ports/log.ts";
@@ -29,6 +30,7 @@ export function createReports<State>(
 ): Reports {
   let next: { readonly atMs: number; readonly cancel: () => void } | undefined;
   let lastMs = -progressPauseMs;
+  let isStopped = false;
   /** The last report as text. */
   let told: string | undefined;
   const now = (): void => {
@@ -52,6 +54,7 @@ export function createReports<State>(
     }
   };
   const after = (restMs: number): void => {
+    if (isStopped) return;
     const atMs = lastMs + restMs;
     const waitMs = atMs - clock.monotonicMs();
     if (waitMs <= 0) {
@@ -70,6 +73,7 @@ export function createReports<State>(
       after(pauseMs);
     },
     stop() {
+      isStopped = true;
       next?.cancel();
     },
   };

@@ -47,7 +47,6 @@ const keptSchema = z.discriminatedUnion("status", [
   }),
 ]);
 export type Kept = z.infer<typeof keptSchema>;
-export type KeptReady = Extract<Kept, { status: "ready" }>;
 
 export interface Keeper {
   readonly find: (recipe: Recipe) => Promise<Kept | undefined>;

@@ -61,7 +61,7 @@ it("imports a model and compresses it", async () => {
   expect(compressed.err).toMatch(/^compress: /);
   const again = await fleetfit("compress", "tiny", "1", "--no-measure", "--json");
   const { variants, choices } = JSON.parse(again.out);
-  expect(variants).toHaveLength(5);
+  expect(variants).toHaveLength(controller.ctx.fleet.recipes.length);
   expect(choices).toEqual([]);
 });
 

@@ -29,9 +29,13 @@ import {
 import { valueParameters, valuesToObserve } from "../quantize/parameters.ts";
 import { QdqWriter } from "../quantize/qdq-writer.ts";
 import { roundingOption } from "../quantize/rounding/registry.ts";
-import { quantizeActivations, rangeOf, scaleAndZeroPoint } from "../quantize/scale.ts";
 import {
   type ActivationFormat,
+  quantizeActivations,
+  rangeOf,
+  scaleAndZeroPoint,
+} from "../quantize/scale.ts";
+import {
   activationFormat,
   schemeOptions,
   unsupportedScheme,

@@ -35,8 +35,8 @@ import {
 } from "../../onnx/tensor.ts";
 import { definePass, type PassResult } from "../pass.ts";
 import { blockScaleOption } from "../quantize/block-scale/registry.ts";
-import type { BlockScale } from "../quantize/block-scale/strategy.ts";
-import { type BlockFormat, type CodeBits, packRows, quantizeBlocks } from "../quantize/blocks.ts";
+import type { BlockFormat, BlockScale, CodeBits } from "../quantize/block-scale/strategy.ts";
+import { packRows, quantizeBlocks } from "../quantize/blocks.ts";
 import { nodeLabel } from "../quantize/selection.ts";
 import { addStoredConstant, type StoredForm, storedOpsetMin } from "../quantize/stored-constant.ts";
 import { weightRows } from "../quantize/weight-rows.ts";

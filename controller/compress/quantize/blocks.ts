@@ -6,19 +6,9 @@
  *
  * Source: onnxruntime 1.30, docs/ContribOperators.md, MatMulNBits; the packing is that of its B.
  */
-import type { BlockScale } from "./block-scale/strategy.ts";
+import type { BlockFormat, BlockParameters, BlockScale, CodeBits } from "./block-scale/strategy.ts";
 import { roundHalfEven } from "./scale.ts";
 import type { WeightRows } from "./weight-rows.ts";
-
-export type CodeBits = 2 | 4 | 8;
-
-export interface BlockFormat {
-  readonly bits: CodeBits;
-  /** Values per block. */
-  readonly blockSize: number;
-  /** True fixes all zero points at 2^(bits - 1). */
-  readonly symmetric: boolean;
-}
 
 export interface BlockCodes {
   /** [rows, blocks · blockSize]; behind the end of a row lie zero points. */
@@ -29,13 +19,6 @@ export interface BlockCodes {
   readonly zeroPoints: Uint8Array;
   /** Blocks per row. */
   readonly blocks: number;
-}
-
-/** The scale and zero point of one block. */
-export interface BlockParameters {
-  /** float32, not 0. */
-  readonly scale: number;
-  readonly zeroPoint: number;
 }
 
 /** Codes of every row; the strategy chooses each block's parameters, rounding is to the nearest. */

@@ -4,13 +4,13 @@
  */
 import { assert } from "../../../shared/assert.ts";
 import {
+  type ActivationFormat,
   clamp,
   type QuantizationParameters,
   type Range,
   roundHalfEven,
   scaleAndZeroPoint,
 } from "./scale.ts";
-import type { ActivationFormat } from "./scheme.ts";
 import type { SelectedNode, Selection } from "./selection.ts";
 
 /** Values whose range has to be observed. */

@@ -6,8 +6,7 @@ import type { DataOf } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
 import { makeTensor } from "../../onnx/tensor.ts";
-import type { QuantizationParameters } from "./scale.ts";
-import type { ActivationFormat } from "./scheme.ts";
+import type { ActivationFormat, QuantizationParameters } from "./scale.ts";
 
 type CodeType = "uint8" | "int8" | "int32";
 

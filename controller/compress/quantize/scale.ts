@@ -4,12 +4,20 @@
  * Source: onnxruntime 1.30, quantization/quant_utils.py, compute_scale_zp and quantize_nparray.
  */
 import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
-import type { ActivationFormat } from "./scheme.ts";
 
 /** The values that a tensor takes; both ends are reached. */
 export interface Range {
   readonly min: number;
   readonly max: number;
+}
+
+/** How activations are stored. */
+export interface ActivationFormat {
+  readonly type: "uint8" | "int8";
+  /** Stored codes, both ends included. */
+  readonly codes: Range;
+  /** The zero point is in the middle, whatever the range. */
+  readonly symmetric: boolean;
 }
 
 export interface QuantizationParameters {

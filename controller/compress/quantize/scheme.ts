@@ -6,7 +6,14 @@
  * strategies see the same integers whatever type is stored.
  */
 import { z } from "zod";
-import { type Range, rangeOf, roundHalfEven, scaleAndZeroPoint, weightCodes } from "./scale.ts";
+import {
+  type ActivationFormat,
+  type Range,
+  rangeOf,
+  roundHalfEven,
+  scaleAndZeroPoint,
+  weightCodes,
+} from "./scale.ts";
 
 export const schemeOptions = {
   /** Stored type of activations. */
@@ -30,15 +37,6 @@ export function unsupportedScheme(scheme: Scheme): string | undefined {
   return scheme.activations === "int8" && scheme.weights === "uint8"
     ? "no kernel multiplies int8 activations by uint8 weights: take int8 weights"
     : undefined;
-}
-
-/** How activations are stored. */
-export interface ActivationFormat {
-  readonly type: "uint8" | "int8";
-  /** Stored codes, both ends included. */
-  readonly codes: Range;
-  /** The zero point is in the middle, whatever the range. */
-  readonly symmetric: boolean;
 }
 
 export function activationFormat(scheme: Scheme): ActivationFormat {

@@ -18,8 +18,8 @@ import { dataTypes } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
 import { floatTensor, intTensor, makeTensor } from "../../onnx/tensor.ts";
-import type { BlockScale } from "./block-scale/strategy.ts";
-import { type BlockCodes, type BlockFormat, packRows, quantizeBlocks } from "./blocks.ts";
+import type { BlockFormat, BlockScale } from "./block-scale/strategy.ts";
+import { type BlockCodes, packRows, quantizeBlocks } from "./blocks.ts";
 import { toLayout, weightRows } from "./weight-rows.ts";
 
 export type StoredForm = "cast" | "dequantize-linear";

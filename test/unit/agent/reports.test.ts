@@ -53,6 +53,19 @@ describe("reports", () => {
     expect(said.length).toBe(3);
   });
 
+  it("say nothing any more once they have stopped, whatever changes while the rest goes down", async () => {
+    const { clock, said, reports, become } = reportsOf();
+    reports.note();
+    become("a");
+    reports.note();
+    reports.stop();
+    become("b");
+    reports.note();
+    reports.progressed();
+    await clock.pass(10_000);
+    expect(said).toEqual(["idle"]);
+  });
+
   it("say the same again only to a controller that may know nothing", async () => {
     const { clock, said, reports } = reportsOf();
     reports.note();

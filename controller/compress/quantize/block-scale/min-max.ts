@@ -3,8 +3,9 @@
  * magnitude gets code 0 exactly, whatever its sign: scale = signed extreme / -2^(bits - 1).
  * Source: onnxruntime 1.30, core/mlas/lib/q4_dq.cpp, range2scale and range2scalezp.
  */
-import type { BlockFormat, BlockParameters } from "../blocks.ts";
+
 import { rangeOf, roundHalfEven } from "../scale.ts";
+import type { BlockFormat, BlockParameters } from "./strategy.ts";
 import { defineBlockScale, orOne } from "./strategy.ts";
 
 export const minMaxBlocks = defineBlockScale({

@@ -5,9 +5,10 @@
  * runtime's integer kernel wants, it ends where it began.
  * Source: GPTQ (Frantar 2022), reference code quant.py: 80 of 100 steps, norm 2.4.
  */
-import { type BlockFormat, type BlockParameters, codeOf } from "../blocks.ts";
+import { codeOf } from "../blocks.ts";
 import { rangeOf } from "../scale.ts";
 import { spanning } from "./min-max.ts";
+import type { BlockFormat, BlockParameters } from "./strategy.ts";
 import { defineBlockScale } from "./strategy.ts";
 
 const shares = Array.from({ length: 80 }, (_, step) => 1 - step / 100);

@@ -3,7 +3,23 @@
  * at a time.
  */
 import { z } from "zod";
-import type { BlockFormat, BlockParameters } from "../blocks.ts";
+
+export type CodeBits = 2 | 4 | 8;
+
+export interface BlockFormat {
+  readonly bits: CodeBits;
+  /** Values per block. */
+  readonly blockSize: number;
+  /** True fixes all zero points at 2^(bits - 1). */
+  readonly symmetric: boolean;
+}
+
+/** The scale and zero point of one block. */
+export interface BlockParameters {
+  /** float32, not 0. */
+  readonly scale: number;
+  readonly zeroPoint: number;
+}
 
 export interface BlockScale {
   readonly strategy: string;

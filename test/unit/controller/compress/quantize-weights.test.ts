@@ -5,11 +5,8 @@ import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import { blockScaleOption } from "../../../../controller/compress/quantize/block-scale/registry.ts";
-import {
-  type BlockFormat,
-  packRows,
-  quantizeBlocks,
-} from "../../../../controller/compress/quantize/blocks.ts";
+import type { BlockFormat } from "../../../../controller/compress/quantize/block-scale/strategy.ts";
+import { packRows, quantizeBlocks } from "../../../../controller/compress/quantize/blocks.ts";
 import { makeGraph, makeModel, makeValueInfo } from "../../../../controller/onnx/build.ts";
 import { Model } from "../../../../controller/onnx/model.ts";
 import { floatTensor, intTensor } from "../../../../controller/onnx/tensor.ts";
