@@ -15,6 +15,7 @@ import { z } from "zod";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
+import { factOf } from "../../onnx/ops/registry.ts";
 import type { TensorProto } from "../../onnx/schema.ts";
 import { tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { calibrationOptions } from "../calibration/registry.ts";
@@ -47,6 +48,7 @@ import {
   type Selection,
   selectNodes,
 } from "../quantize/selection.ts";
+import { floatGuards, putMaxBehind } from "../quantize/stay-float.ts";
 import { weightScaleOption } from "../quantize/weight-scale/registry.ts";
 
 /** DequantizeLinear takes one scale per channel since 13 (ONNX opset 13 DequantizeLinear). */
@@ -105,6 +107,7 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   const selection = selectNodes(graph, pass);
   const parameters = valueParameters(selection, ranges, activations);
   const layers = planLayers(graph, selection, { parameters, ranges }, pass);
+  const guards = floatGuards(graph, selection);
   const writer = new QdqWriter(graph, activations);
   const written: WrittenLayer[] = [];
   for (const layer of layers) {
@@ -116,7 +119,10 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
     if (selected.role.kind === "computed") writeOperands(graph, writer, selected, activations);
   }
   for (const selected of selection.nodes) removeAbsorbed(graph, selected, selection);
-  for (const name of selection.values) writer.quantizeValue(name, parameters.get(name)!);
+  for (const node of guards.behind) putMaxBehind(graph, node);
+  const int8Nodes = new Set(selection.nodes.map(({ node }) => node));
+  const readers = { int8: int8Nodes, perChannel: guards.perChannel };
+  for (const name of selection.values) writer.quantizeValue(name, parameters.get(name)!, readers);
   dropUnused(graph);
   const raisedScales = written.reduce((sum, layer) => sum + layer.raisedScales, 0);
   const int8 = written.map(({ name }) => name);
@@ -231,10 +237,14 @@ function isQuantized(graph: Graph): boolean {
   return graph.nodes.some((node) => node.opType === "QuantizeLinear");
 }
 
-/** A node that reads the float side of a quantized value: it would keep that value's maker float. */
+/** A node that reads the float side of what an int8 layer makes: it would keep that layer float. */
 function floatReader(graph: Graph): string | undefined {
   for (const node of graph.nodes) {
     if (!node.is("QuantizeLinear")) continue;
+    const maker = graph.producerOf(node.input(0));
+    const weight = maker === undefined ? undefined : factOf(maker)?.weight;
+    if (weight === undefined || graph.producerOf(maker!.input(weight.input)) === undefined)
+      continue;
     const other = graph.consumersOf(node.input(0)).find((reader) => reader !== node);
     if (other !== undefined) return `${other.opType} ${other.name} reads ${node.input(0)} as float`;
   }

@@ -5,6 +5,7 @@
 import type { DataOf } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
+import type { ChannelAxis } from "../../onnx/ops/op-fact.ts";
 import { makeTensor } from "../../onnx/tensor.ts";
 import type { ActivationFormat, QuantizationParameters } from "./scale.ts";
 
@@ -14,10 +15,16 @@ type StoredType = "float32" | CodeType;
 
 const codeArrays = { int32: Int32Array, int8: Int8Array, uint8: Uint8Array };
 
+/** Who reads quantized values. */
+export interface ValueReaders {
+  readonly int8: ReadonlySet<Node>;
+  /** Nodes that read input 0 through one scale per channel. */
+  readonly perChannel: ReadonlyMap<Node, ChannelAxis>;
+}
+
 export class QdqWriter {
   readonly #graph: Graph;
   readonly #constants = new Map<string, string>();
-
   readonly #activations: ActivationFormat;
 
   constructor(graph: Graph, activations: ActivationFormat) {
@@ -26,27 +33,65 @@ export class QdqWriter {
   }
 
   /**
-   * Puts QuantizeLinear and DequantizeLinear behind a value; every reader, float ones too, reads the
-   * result, or else onnxruntime finds the producer's output read twice and leaves it float. A value
-   * that the graph yields keeps its name at the end of the pair.
+   * Puts QuantizeLinear and DequantizeLinear behind a value. What an int8 node makes, every reader
+   * reads as codes, float ones too, or else onnxruntime finds it read twice and leaves the node float;
+   * of what a float node makes, float readers keep the float. A value that the graph yields keeps its
+   * name.
    */
-  quantizeValue(name: string, parameters: QuantizationParameters): void {
+  quantizeValue(name: string, parameters: QuantizationParameters, readers: ValueReaders): void {
     const graph = this.#graph;
     const producer = graph.producerOf(name);
-    const isYielded = graph.isOutput(name) && producer !== undefined;
+    const isInt8 = producer !== undefined && readers.int8.has(producer);
     const codes = graph.uniqueName(`${name}_q`);
-    if (!isYielded) {
-      const result = graph.uniqueName(`${name}_dq`);
-      graph.replaceUses(name, result);
-      this.#addPair(name, codes, result, parameters);
-      return;
+    const isYielded = isInt8 && graph.isOutput(name);
+    const source = isYielded ? graph.uniqueName(`${name}_f`) : name;
+    const result = isYielded ? name : graph.uniqueName(`${name}_dq`);
+    if (isYielded) {
+      const renamed = producer.outputs.map((output) => (output === name ? source : output));
+      graph.setOutputs(producer, renamed);
+    } else {
+      const floats = graph.consumersOf(name).filter((node) => !readers.int8.has(node));
+      graph.replaceUses(name, result, new Set(isInt8 ? [] : floats));
     }
-    const raw = graph.uniqueName(`${name}_f`);
-    graph.setOutputs(
-      producer,
-      producer.outputs.map((output) => (output === name ? raw : output)),
-    );
-    this.#addPair(raw, codes, name, parameters);
+    const scale = this.#constant("float32", [], Float32Array.of(parameters.scale));
+    const zeroPoint = this.#zeroPoints(this.#activations.type, [], parameters.zeroPoint);
+    graph.addNode({
+      opType: "QuantizeLinear",
+      inputs: [source, scale, zeroPoint],
+      outputs: [codes],
+    });
+    const dequantize = graph.addNode({
+      opType: "DequantizeLinear",
+      inputs: [codes, scale, zeroPoint],
+      outputs: [result],
+    });
+    if (!isInt8) return;
+    for (const node of graph.consumersOf(result)) {
+      const channels = readers.perChannel.get(node);
+      if (channels !== undefined && node.input(0) === result) {
+        graph.setInput(node, 0, this.#perChannel(codes, parameters, channels));
+      }
+    }
+    const isRead = graph.consumersOf(result).length > 0 || graph.isOutput(result);
+    if (!isRead) graph.removeNode(dequantize);
+  }
+
+  /** The same values through one scale per channel. */
+  #perChannel(
+    codes: string,
+    { scale, zeroPoint }: QuantizationParameters,
+    { axis, count }: ChannelAxis,
+  ): string {
+    const output = this.#graph.uniqueName(`${codes}_channels`);
+    const scales = this.#constant("float32", [count], new Float32Array(count).fill(scale));
+    const zeroPoints = this.#zeroPoints(this.#activations.type, [count], zeroPoint);
+    this.#graph.addNode({
+      opType: "DequantizeLinear",
+      inputs: [codes, scales, zeroPoints],
+      outputs: [output],
+      attributes: { axis: { int: axis } },
+    });
+    return output;
   }
 
   /** A constant of codes behind DequantizeLinear; returns the value to read. */
@@ -78,21 +123,6 @@ export class QdqWriter {
       ...(perChannel ? { attributes: { axis: { int: axis } } } : {}),
     });
     return output;
-  }
-
-  #addPair(from: string, codes: string, to: string, parameters: QuantizationParameters): Node {
-    const scale = this.#constant("float32", [], Float32Array.of(parameters.scale));
-    const zeroPoint = this.#zeroPoints(this.#activations.type, [], parameters.zeroPoint);
-    this.#graph.addNode({
-      opType: "QuantizeLinear",
-      inputs: [from, scale, zeroPoint],
-      outputs: [codes],
-    });
-    return this.#graph.addNode({
-      opType: "DequantizeLinear",
-      inputs: [codes, scale, zeroPoint],
-      outputs: [to],
-    });
   }
 
   /** The name of a constant that is the zero point everywhere. */

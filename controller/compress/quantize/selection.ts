@@ -9,7 +9,7 @@
  * 3. Relu and Clip right behind a taken node are absorbed: the scale is that of what comes out. Where
  *    they stay (symmetric codes cannot end at 0), what they cut away needs no codes either.
  * 4. Backwards: a taken node that only float nodes read is given up, since quantizing its output
- *    costs accuracy and saves nothing. Linear nodes stay.
+ *    costs accuracy and saves nothing. Linear nodes stay, and what moves values in front of weights.
  *
  * Source: onnxruntime 1.30, qdq_selector_action_transformer.cc, and graph dumps of it.
  */
@@ -41,12 +41,14 @@ export interface Selection {
   readonly sharedWith: ReadonlyMap<string, string>;
   /** Values whose range is that of what an activation behind them leaves: value → its result. */
   readonly cutTo: ReadonlyMap<string, string>;
+  /** Nodes that the recipe wants float. */
+  readonly excluded: ReadonlySet<Node>;
   /** Linear nodes that stay float, with the reason. */
   readonly refused: readonly { readonly node: string; readonly reason: string }[];
 }
 
 export interface SelectionOptions {
-  /** Names of nodes that stay float. */
+  /** Names of nodes that stay float; of nodes without one that of their first output. */
   readonly exclude: readonly string[];
   /** Codes start in the middle: nothing below 0 is cut, so no Relu can be absorbed. */
   readonly symmetricActivations: boolean;
@@ -63,7 +65,7 @@ export function selectNodes(graph: Graph, options: SelectionOptions): Selection 
 class Draft {
   readonly #graph: Graph;
   readonly #types: ReadonlyMap<string, DataType>;
-  readonly #excluded: ReadonlySet<string>;
+  readonly #excluded: ReadonlySet<Node>;
   readonly #absorbs: boolean;
   readonly #selected = new Map<Node, SelectedNode>();
   readonly #absorbed = new Set<Node>();
@@ -74,7 +76,8 @@ class Draft {
   constructor(graph: Graph, options: SelectionOptions) {
     this.#graph = graph;
     this.#types = elementTypes(graph);
-    this.#excluded = new Set(options.exclude);
+    const names = new Set(options.exclude);
+    this.#excluded = new Set(graph.nodes.filter((node) => names.has(nodeLabel(node))));
     this.#absorbs = !options.symmetricActivations;
   }
 
@@ -93,8 +96,7 @@ class Draft {
   considerOther(node: Node): void {
     const role = otherRole(node);
     if (role === undefined || this.#absorbed.has(node)) return;
-    if (this.#excluded.has(nodeLabel(node)) || this.#types.get(node.output(0)) !== "float32")
-      return;
+    if (this.#excluded.has(node) || this.#types.get(node.output(0)) !== "float32") return;
     const dataInputs = dataInputsOf(node);
     const names = dataInputs.map((index) => node.input(index));
     const isReady = names.every((name) => this.#values.has(name) || this.#isConstant(name));
@@ -133,7 +135,7 @@ class Draft {
         cutTo.set(name, next.output(0));
       }
     }
-    return { nodes, values, sharedWith, cutTo, refused: this.#refused };
+    return { nodes, values, sharedWith, cutTo, excluded: this.#excluded, refused: this.#refused };
   }
 
   #linearRefusal(
@@ -143,7 +145,7 @@ class Draft {
     const weight = factOf(node)!.weight!;
     const name = node.input(weight.input);
     const bias = weight.bias === undefined ? "" : node.input(weight.bias);
-    if (this.#excluded.has(nodeLabel(node))) return "excluded by the recipe";
+    if (this.#excluded.has(node)) return "excluded by the recipe";
     if (this.#graph.constant(name) === undefined) return "its weight is not a constant";
     if (this.#types.get(name) !== "float32") return "its weight is not float32";
     if (this.#graph.constant(node.input(0)) !== undefined) return "its input is a constant";
@@ -187,7 +189,7 @@ class Draft {
   #absorbable(node: Node): SelectedNode["absorbed"] {
     if (!this.#absorbs) return undefined;
     const next = this.#graph.onlyConsumerOf(node.output(0));
-    if (next === undefined || this.#excluded.has(nodeLabel(next))) return undefined;
+    if (next === undefined || this.#excluded.has(next)) return undefined;
     const bounds = this.#boundsOf(next, node.output(0));
     return bounds !== undefined && bounds.min <= 0 && bounds.max > 0
       ? { node: next, bounds }
@@ -201,10 +203,16 @@ class Draft {
     return role.bounds(node, this.#graph);
   }
 
-  /** True when some selected node reads what this one makes. */
-  #isWorthIt(selected: SelectedNode): boolean {
-    return selected.outputs.some((name) =>
-      this.#graph.consumersOf(name).some((reader) => this.#reads(reader, name)),
+  /**
+   * True when some selected node reads what this one makes. Moving is worth it for float weights too:
+   * onnxruntime would carry DequantizeLinear past the move, out of reach of what keeps them float.
+   */
+  #isWorthIt({ role, outputs }: SelectedNode): boolean {
+    const isRead = (reader: Node, name: string): boolean =>
+      this.#reads(reader, name) ||
+      (role.kind === "moved" && factOf(reader)?.weight !== undefined && reader.input(0) === name);
+    return outputs.some((name) =>
+      this.#graph.consumersOf(name).some((reader) => isRead(reader, name)),
     );
   }
 

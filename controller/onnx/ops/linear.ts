@@ -13,6 +13,7 @@ const conv: OpFact = {
     input: 1,
     bias: 2,
     kernelPositions: (shape) => product(shape.slice(2)),
+    inputChannels: (node, shape) => ({ axis: 1, count: shape[1]! * node.int("group", 1) }),
     layout: (_node, shape) => ({
       groups: 1,
       outer: 1,
@@ -36,6 +37,7 @@ const convTranspose: OpFact = {
   weight: {
     input: 1,
     bias: 2,
+    inputChannels: (_node, shape) => ({ axis: 1, count: shape[0]! }),
     layout(node, shape) {
       const groups = node.int("group", 1);
       return {
@@ -57,6 +59,10 @@ const gemm: OpFact = {
     input: 1,
     bias: 2,
     channelsLast: true,
+    inputChannels: (node, shape) => ({
+      axis: node.int("transA", 0) === 0 ? 1 : 0,
+      count: shape[node.int("transB", 0)]!,
+    }),
     layout(node, shape) {
       if (node.float("alpha", 1) !== 1 || node.float("beta", 1) !== 1) return undefined;
       if (node.int("transB", 0) === 0) {
@@ -84,6 +90,7 @@ const matMul: OpFact = {
   weight: {
     input: 1,
     channelsLast: true,
+    inputChannels: (_node, shape) => ({ axis: -1, count: shape.at(-2) ?? shape[0]! }),
     layout: (_node, shape) =>
       shape.length === 2
         ? { groups: 1, outer: shape[0]!, channels: shape[1]!, inner: 1, axis: 1 }

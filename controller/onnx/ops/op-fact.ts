@@ -28,6 +28,12 @@ export interface ChannelLayout {
   readonly axis: number;
 }
 
+/** An axis of channels and how many there are; -1 is the last axis. */
+export interface ChannelAxis {
+  readonly axis: number;
+  readonly count: number;
+}
+
 export interface WeightFact {
   readonly input: number;
   /** Position of the bias, one value per output channel; absent when the operator has none. */
@@ -36,6 +42,8 @@ export interface WeightFact {
   readonly channelsLast?: boolean;
   /** Elements of the weight that each input channel has for one output; 1 by default. */
   readonly kernelPositions?: (weightShape: readonly number[]) => number;
+  /** How input 0 counts the channels that are multiplied. */
+  readonly inputChannels: (node: Node, weightShape: readonly number[]) => ChannelAxis;
   /** Undefined when this form of the node has no such layout. */
   readonly layout: (node: Node, weightShape: readonly number[]) => ChannelLayout | undefined;
 }
