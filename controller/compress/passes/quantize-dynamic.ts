@@ -5,8 +5,9 @@
  *
  * MatMul(A, B) and Gemm(A, B, C), A float32 [M, K], B constant float32 [K, N]:
  *   Aq, a_scale, a_zero = DynamicQuantizeLinear(A)          uint8
- *   Y = Cast(MatMulInteger(Aq, Bq, a_zero, b_zero)) · (a_scale · b_scale) [+ C]
- * Bq int8 [K, N] symmetric, b_scale [N] or a scalar. onnxruntime fuses the five nodes into one.
+ *   Y = Cast(MatMulInteger(Aq, Bq, a_zero)) · (a_scale · b_scale) [+ C]
+ * Bq int8 [K, N] symmetric, so its zero points are 0, which is what absent ones mean (ONNX opset 10
+ * MatMulInteger); b_scale [N] or a scalar. onnxruntime fuses the five nodes into one.
  */
 import { z } from "zod";
 import { dataTypes } from "../../onnx/data-type.ts";
@@ -79,9 +80,12 @@ interface Candidate {
   readonly layout: ChannelLayout;
 }
 
-interface QuantizedInput {
+interface QuantizedWeight {
   readonly codes: string;
   readonly scale: string;
+}
+
+interface QuantizedInput extends QuantizedWeight {
   readonly zeroPoint: string;
 }
 
@@ -138,11 +142,7 @@ function rewrite(
     graph.addNode({ opType, inputs: reads, outputs: [name] });
     return name;
   };
-  const sums = add(
-    "MatMulInteger",
-    [input.codes, weight.codes, input.zeroPoint, weight.zeroPoint],
-    "sums",
-  );
+  const sums = add("MatMulInteger", [input.codes, weight.codes, input.zeroPoint], "sums");
   const floats = graph.uniqueName(`${output}_floats`);
   graph.addNode({
     opType: "Cast",
@@ -173,7 +173,7 @@ function quantizeWeight(
   name: string,
   layout: ChannelLayout,
   pass: Options,
-): QuantizedInput {
+): QuantizedWeight {
   const tensor = graph.constant(name)!;
   const values = tensorFloats(tensor);
   const codeRange = weightCodes(pass.reduceRange);
@@ -188,11 +188,8 @@ function quantizeWeight(
   const add = (part: string): string => graph.uniqueName(`${name}_${part}`);
   const codes = add("q");
   graph.setInitializer(makeTensor({ name: codes, type: "int8", shape: [rows, columns], data }));
-  const zeroPoint = add("z");
-  const zeros = new Int8Array(scales.length);
-  graph.setInitializer(makeTensor({ name: zeroPoint, type: "int8", shape: dims, data: zeros }));
   const scale = graph.setInitializer(floatTensor(add("s"), dims, scales));
-  return { codes, scale, zeroPoint };
+  return { codes, scale };
 }
 
 /** A row-major [rows, columns] matrix as [columns, rows]. */

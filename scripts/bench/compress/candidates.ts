@@ -127,6 +127,10 @@ function candidates(): Candidate[] {
     made("fp32-compact", "fp32", []),
     made("fp16", "fp16", [{ pass: "float16" }]),
     made("int8-dynamic", "int8-dynamic", [{ pass: "quantize-dynamic" }]),
+    made("int8-dynamic-stored", "int8-dynamic", [
+      { pass: "quantize-dynamic" },
+      { pass: "quantize-weights" },
+    ]),
     made("int8-recurrent", "int8-dynamic", [{ pass: "quantize-recurrent" }]),
     made("int8-recurrent-dynamic", "int8-dynamic", [
       { pass: "quantize-recurrent" },

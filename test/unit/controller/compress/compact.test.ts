@@ -119,6 +119,23 @@ describe("names", () => {
   });
 });
 
+it("the most used value gets the shortest name, beyond the letters too", async () => {
+  const count = 70;
+  const steps = Array.from({ length: count }, (_, at) => [
+    node("Neg", [`v${at}`], [`negative${at}`]),
+    node("Add", [`negative${at}`, "used_everywhere"], [`v${at + 1}`]),
+  ]);
+  const model = buildModel({
+    opset: 13,
+    inputShape: [2],
+    nodes: [node("Relu", ["x"], ["v0"]), ...steps.flat(), node("Abs", [`v${count}`], ["y"])],
+    initializers: [floatTensor("used_everywhere", [], [0.5])],
+  });
+  const { result } = await compacted(model);
+  expect([...result.graph.initializers.keys()][0]).toHaveLength(1);
+  expect(result.graph.nodes.some((each) => each.output(0).length === 2)).toBe(true);
+});
+
 describe("small parts", () => {
   const model = () => {
     const built = buildModel({

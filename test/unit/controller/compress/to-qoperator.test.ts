@@ -110,6 +110,17 @@ describe("operators on codes", () => {
       "QLinearMatMul",
     ],
     [
+      "MatMul of a weight per column without zero points",
+      between(
+        [
+          node("DequantizeLinear", ["w", "sw"], ["w_d"], { axis: { int: 1 } }),
+          node("MatMul", ["x_d", "w_d"], ["y"]),
+        ],
+        [int8Tensor("w", [6, 3], 1), floatTensor("sw", [3], [0.01, 0.02, 0.03])],
+      ),
+      "QLinearMatMul",
+    ],
+    [
       "Conv per tensor, without zero point",
       between(
         [
