@@ -26,6 +26,12 @@ const recipes = new URL("../../../controller/compress/recipes.yaml", import.meta
 /** Samples per file: an emulated processor is two to three orders slower. */
 const sampleCount = 200;
 
+/**
+ * A float operator in front of the codes, as the normalisation of `har`, may differ in its last bit on Arm,
+ * and with it a code.
+ */
+const armWrongMax = 0.01;
+
 /** Models that must agree. */
 const subjectsMin = 3;
 
@@ -46,6 +52,7 @@ interface HaswellResult {
   readonly pairsAtRisk: number;
   /** Numbers that the emulation gives otherwise than the runtime there. */
   readonly wrongNumbers: number;
+  readonly numbers: number;
   /** Percent of right answers: on this x86 or on VNNI, foretold for the processor, measured there. */
   readonly here: number;
   readonly foretold: number;
@@ -83,7 +90,11 @@ export async function compareProcessors(
       atLeast("models emulated", subjects.length, subjectsMin),
       atMost("numbers that the emulation of AVX2 gets wrong", wrongIn(results), 0),
       atMost("accuracy without VNNI foretold, off by points", worstGap(results), 0),
-      atMost("numbers of S8S8 files that the emulation of Arm gets wrong", wrongIn(armResults), 0),
+      atMost(
+        "share of the numbers of S8S8 files that the emulation of Arm gets wrong",
+        wrongIn(armResults) / numbersIn(armResults),
+        armWrongMax,
+      ),
       atMost("accuracy of S8S8 on Arm foretold, off by points", worstGap(armResults), 0),
     ],
   };
@@ -91,6 +102,10 @@ export async function compareProcessors(
 
 function wrongIn(results: readonly ArmResult[]): number {
   return results.reduce((sum, { wrongNumbers }) => sum + wrongNumbers, 0);
+}
+
+function numbersIn(results: readonly ArmResult[]): number {
+  return results.reduce((sum, { numbers }) => sum + numbers, 0);
 }
 
 function worstGap(results: readonly ArmResult[]): number {
@@ -124,6 +139,7 @@ async function onHaswell(
   const risks = saturationRisks(Model.decode(file));
   return {
     pairsAtRisk: risks.reduce((sum, { pairsAtRisk }) => sum + pairsAtRisk, 0),
+    numbers: foretold.reduce((sum, answer) => sum + answer.length, 0),
     wrongNumbers: foretold.reduce(
       (sum, answer, at) => sum + answer.filter((value, k) => value !== measured[at]![k]).length,
       0,
@@ -148,6 +164,7 @@ async function onArm(
   );
   return {
     wrongNumbers: gaps.filter((gap) => gap > floatTolerance).length,
+    numbers: gaps.length,
     here: percentOf(await answersOf(file, subject, samples)),
     foretold: percentOf(foretold),
     measured: percentOf(measured),

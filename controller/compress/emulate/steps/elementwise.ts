@@ -4,13 +4,18 @@
  * 1. Add: with ratios r = scale / y_scale, the fixed part f = y_zero − (r_a · a_zero + r_b · b_zero) and
  *    codes a, b: round(a · r_a + (b · r_b + f)), each product and sum fused into one rounding. Where one
  *    side is a single code, its product joins the fixed part.
- * 2. Mul: round((a − a_zero) · (b − b_zero) · (a_scale · b_scale / y_scale) + y_zero), rounded to float32
+ * 2. Add on Arm, in integers: with p = 2^(21 − e), e the exponent of the larger ratio, and multipliers
+ *    m = round(r · p): ((a − a_zero) · m_a + (b − b_zero) · m_b) / p, rounded half away from zero, plus y_zero.
+ *    Ratios below 2^-14 or from 2^8 on: ((a − a_zero) · a_scale + (b − b_zero) · b_scale) / y_scale.
+ * 3. Mul: round((a − a_zero) · (b − b_zero) · (a_scale · b_scale / y_scale) + y_zero), rounded to float32
  *    after each step.
  *
- * Source: onnxruntime 1.30, mlas/lib/intrinsics/avx2/qladd_avx2.cpp, qlmul.cpp; broadcasting as in
+ * Source: onnxruntime 1.30, mlas/lib/intrinsics/avx2/qladd_avx2.cpp, qladd.cpp, qlmul.cpp; broadcasting as in
  * element_wise_ops.h: the axes that end both shapes alike make one run.
  */
 import type { TensorValue } from "../../execute.ts";
+import { roundHalfEven } from "../../quantize/scale.ts";
+import type { Processor } from "../processor.ts";
 import type { CodeArray } from "../products.ts";
 import { type CodeParameters, codeArray, outputScale, saturator } from "../requantize.ts";
 import { elementsOf, type Step, type StepContext } from "../step.ts";
@@ -19,18 +24,20 @@ import type { Operand, Unit } from "../unit.ts";
 /** A binary function of codes; `first` and `second` tell whether that side is one code in a run. */
 type Combine = (a: number, b: number, first: boolean, second: boolean) => number;
 
-export const addStep = binaryStep(adder);
+export const addStep = binaryStep((a, b, coded, processor) =>
+  processor === "arm" ? armAdder(a, b, coded) : adder(a, b, coded),
+);
 export const mulStep = binaryStep(multiplier);
 
 function binaryStep(
-  combine: (a: Operand, b: Operand, coded: CodeParameters) => Combine,
+  combine: (a: Operand, b: Operand, coded: CodeParameters, processor: Processor) => Combine,
 ): (context: StepContext, unit: Unit) => Step | undefined {
-  return (_context, unit) => {
+  return ({ processor }, unit) => {
     const [a, b] = unit.operands;
     const { coded } = unit;
     if (a === undefined || b === undefined || coded === undefined) return undefined;
     if (a.scales.length !== 1 || b.scales.length !== 1) return undefined;
-    const apply = combine(a, b, coded);
+    const apply = combine(a, b, coded, processor);
     return {
       inputs: [a.name, b.name],
       outputs: [unit.output],
@@ -59,6 +66,35 @@ function adder(a: Operand, b: Operand, coded: CodeParameters): Combine {
       return encode(Math.fround(codeA * ratioA + base));
     }
     return encode(Math.fround(codeA * ratioA + Math.fround(codeB * ratioB + fixed)));
+  };
+}
+
+/** Bounds of the ratios that fit into the multipliers (MlasCalcQLinearAddParameters). */
+const ratioMin = 2 ** -14;
+const ratioMax = 2 ** 8;
+
+/** Bits of a multiplier below its highest. */
+const multiplierBits = 21;
+
+function armAdder(a: Operand, b: Operand, coded: CodeParameters): Combine {
+  const ratios = [a, b].map(({ scales }) => Math.fround(scales[0]! / coded.scale));
+  const encode = saturator(coded.type);
+  if (ratios.some((ratio) => ratio < ratioMin || ratio >= ratioMax)) {
+    const scaled = (code: number, { scales, zeroPoint }: Operand): number =>
+      Math.fround(scales[0]! * (code - zeroPoint));
+    return (codeA, codeB) => {
+      const sum = Math.fround(scaled(codeA, a) + scaled(codeB, b));
+      return encode(Math.fround(Math.fround(sum / coded.scale) + coded.zeroPoint));
+    };
+  }
+  const shift = multiplierBits - Math.floor(Math.log2(Math.max(...ratios)));
+  const [multiplierA, multiplierB] = ratios.map((ratio) =>
+    roundHalfEven(Math.fround(ratio * 2 ** shift)),
+  );
+  return (codeA, codeB) => {
+    const sum = (codeA - a.zeroPoint) * multiplierA! + (codeB - b.zeroPoint) * multiplierB!;
+    const magnitude = Math.floor(Math.abs(sum) / 2 ** shift + 0.5);
+    return encode((sum < 0 ? -magnitude : magnitude) + coded.zeroPoint);
   };
 }
 
