@@ -13,11 +13,12 @@
  * machine's, whose last bit may differ from another's.
  */
 import { assert } from "../../../shared/assert.ts";
+import type { DataType } from "../../onnx/data-type.ts";
 import { elementTypes } from "../../onnx/element-types.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import { tensorData, tensorShape, tensorType } from "../../onnx/tensor.ts";
-import type { LoadedModel, TensorValue, Workbench } from "../execute.ts";
+import type { Batches, LoadedModel, Outputs, TensorValue, Workbench } from "../execute.ts";
 import { integerKernels } from "../fusion-audit.ts";
 import { nodeLabel } from "../quantize/selection.ts";
 import type { Processor } from "./processor.ts";
@@ -51,7 +52,7 @@ const products: ReadonlySet<string> = new Set(["Conv", "Gemm", "MatMul"]);
 export interface Emulation extends LoadedModel {
   /** Names of nodes whose products of bytes are emulated. */
   readonly emulated: readonly string[];
-  /** Names of nodes that multiply bytes but run as this machine does it, for want of an emulation. */
+  /** Names of nodes whose codes are this machine's, for want of an emulation, and may be others there. */
   readonly notEmulated: readonly string[];
 }
 
@@ -93,6 +94,22 @@ export function emulate(model: Model, { processor, load }: EmulationOptions): Em
   };
 }
 
+/** Outputs of a quantized model for each sample, as a processor would give them. */
+export async function foretell(
+  model: Model,
+  samples: Batches,
+  options: EmulationOptions,
+): Promise<Outputs[]> {
+  const emulation = emulate(model, options);
+  const outputs: Outputs[] = [];
+  try {
+    for await (const feeds of samples) outputs.push(await emulation.run(feeds));
+  } finally {
+    await emulation.close();
+  }
+  return outputs;
+}
+
 interface Plan {
   readonly steps: readonly Step[];
   readonly sessions: readonly RuntimeStep[];
@@ -130,10 +147,21 @@ function planOf(model: Model, context: StepContext, load: Workbench["load"] | un
       moveStep(context, node) ??
       matMulIntegerStep(context, node);
     if (step !== undefined && node.is("MatMulInteger")) emulated.push(nodeLabel(node));
-    if (step === undefined && integerKernels.has(node.opType)) notEmulated.push(nodeLabel(node));
+    if (step === undefined && dependsOnKernel(node, types)) notEmulated.push(nodeLabel(node));
     steps.push(step ?? inRuntime([node]));
   }
   return { steps: needed(graph.outputNames, steps), sessions, emulated, notEmulated };
+}
+
+/**
+ * True for nodes whose codes depend on which kernel the whole model gets: products of bytes, and averages of
+ * codes by Resize, for which the layout of the image decides.
+ */
+function dependsOnKernel(node: Node, types: ReadonlyMap<string, DataType>): boolean {
+  if (integerKernels.has(node.opType)) return true;
+  const type = types.get(node.input(0));
+  const isOnCodes = type === "uint8" || type === "int8";
+  return isOnCodes && node.is("Resize") && node.string("mode", "nearest") !== "nearest";
 }
 
 /** True for products with int8 weights: others are as exact on every processor. */

@@ -12,7 +12,10 @@ interface Form {
   readonly operator: string;
   readonly operands: readonly (readonly [codes: number, scale: number, zeroPoint: number])[];
   readonly bias?: number;
-  readonly output: readonly [scale: number, zeroPoint: number];
+  /** Absent for one that always yields float32. */
+  readonly output?: readonly [scale: number, zeroPoint: number];
+  /** An input that makes it another operator than is known here. */
+  readonly unknown?: number;
 }
 
 const pairForm = (operator: string): Form => ({
@@ -34,6 +37,14 @@ const forms: Readonly<Record<string, Form>> = {
   QLinearConv: { ...pairForm("Conv"), bias: 8 },
   QLinearMatMul: pairForm("MatMul"),
   QGemm: { ...pairForm("Gemm"), bias: 6, output: [7, 8] },
+  MatMulIntegerToFloat: {
+    operator: "MatMul",
+    operands: [
+      [0, 2, 4],
+      [1, 3, 5],
+    ],
+    unknown: 6,
+  },
   QLinearAdd: pairForm("Add"),
   QLinearMul: pairForm("Mul"),
   QLinearGlobalAveragePool: unaryForm("GlobalAveragePool"),
@@ -49,6 +60,7 @@ export function qoperatorUnit(
 ): Unit | undefined {
   const form = forms[node.opType];
   if (form === undefined || node.int("channels_last", 0) !== 0) return undefined;
+  if (form.unknown !== undefined && node.input(form.unknown) !== "") return undefined;
   const operands: Operand[] = [];
   for (const [codes, scale, zeroPoint] of form.operands) {
     const name = node.input(codes);
@@ -62,10 +74,10 @@ export function qoperatorUnit(
     if (operand === undefined) return undefined;
     operands.push(operand);
   }
-  const [scale, zeroPoint] = form.output;
-  const isFloat = node.input(scale) === "";
-  const output = operandOf(graph, "", node.input(scale), node.input(zeroPoint), operands[0]?.type);
-  const coded = codedBy(output);
+  const [scale, zeroPoint] = (form.output ?? []).map((index) => node.input(index));
+  const isFloat = scale === undefined || scale === "";
+  const type = operands[0]?.type;
+  const coded = isFloat ? undefined : codedBy(operandOf(graph, "", scale, zeroPoint ?? "", type));
   if (!isFloat && coded === undefined) return undefined;
   return {
     operator: form.operator,

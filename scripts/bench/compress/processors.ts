@@ -5,23 +5,20 @@
  *
  * Nothing is timed: the processors are emulated.
  */
-import fs from "node:fs";
 import { applyRecipe } from "../../../controller/compress/compress.ts";
-import { emulate } from "../../../controller/compress/emulate/emulate.ts";
+import { foretell } from "../../../controller/compress/emulate/emulate.ts";
 import type { Processor } from "../../../controller/compress/emulate/processor.ts";
 import { saturationRisks } from "../../../controller/compress/emulate/saturation.ts";
 import type { TensorValue } from "../../../controller/compress/execute.ts";
-import { parseRecipes } from "../../../controller/compress/recipe.ts";
 import { loadModel } from "../../../controller/jobs/workbench.ts";
 import { Model } from "../../../controller/onnx/model.ts";
 import type { Feed } from "../../../shared/inference/session.ts";
 import { atLeast, atMost, type Outcome, type Row } from "../frame.ts";
 import { answersOf, feedOf, rightAnswers } from "./answer.ts";
+import { preparationRecipe } from "./candidates.ts";
 import { type ForeignProcessor, foreignProcessor } from "./foreign-processors.ts";
 import { type Answer, halvesOf, type Subject, takeSamples } from "./subject.ts";
 import { subjectWorkbench } from "./workbench.ts";
-
-const recipes = new URL("../../../controller/compress/recipes.yaml", import.meta.url);
 
 /** Samples per file: an emulated processor is two to three orders slower. */
 const sampleCount = 200;
@@ -116,12 +113,10 @@ async function quantized(
   subject: Subject,
   options: Readonly<Record<string, unknown>>,
 ): Promise<Uint8Array> {
-  const [...all] = parseRecipes(fs.readFileSync(recipes, "utf8"));
-  const shipped = all.find(({ name }) => name === "int8-static")!;
-  const passes = [...shipped.passes.slice(0, -1), { pass: "quantize-static", options }];
+  const { passes, ...recipe } = preparationRecipe();
   const made = await applyRecipe({
     modelBytes: subject.modelBytes,
-    recipe: { ...shipped, passes },
+    recipe: { ...recipe, passes: [...passes, { pass: "quantize-static", options }] },
     workbench: subjectWorkbench(subject),
   });
   if (made.outcome !== "made") throw new Error(`${subject.name}: ${made.reason}`);
@@ -191,15 +186,11 @@ async function emulated(
   processor: Processor,
 ): Promise<Answer[]> {
   const model = Model.decode(file);
-  const emulation = emulate(model, { processor, load: loadModel });
   const [input] = model.graph.inputNames;
   const [output] = model.graph.outputNames;
-  const answers: Answer[] = [];
-  for (const { dtype, shape, data } of feeds) {
-    const value = { type: dtype, shape, data } as TensorValue;
-    const outputs = await emulation.run(new Map([[input!, value]]));
-    answers.push(outputs.get(output!)!.data as Float32Array);
-  }
-  await emulation.close();
-  return answers;
+  const samples = feeds.map(
+    ({ dtype, shape, data }) => new Map([[input!, { type: dtype, shape, data } as TensorValue]]),
+  );
+  const outputs = await foretell(model, samples, { processor, load: loadModel });
+  return outputs.map((named) => named.get(output!)!.data as Float32Array);
 }

@@ -51,6 +51,28 @@ describe("emulated on either processor, without a pair at risk", () => {
   });
 });
 
+describe("emulated in the smallest form", () => {
+  it.each(emulatedNets)("$name: the runtime's outputs to the bit", async (net) => {
+    const passes = [
+      findPass("quantize-static")!.bind({ reduceRange: true }),
+      findPass("to-qoperator")!.bind({ when: "always" }),
+      findPass("compact")!.bind({}),
+    ];
+    const workbench = workbenchOf(() => [1, 2, 3].map(net.feeds));
+    const { model } = await runPasses({ model: net.model(), passes, workbench });
+    const audit = auditFusion(await optimizedBytes(model.encode()));
+    for (const processor of ["vnni", "avx2"] as const) {
+      const emulation = emulate(model, { processor, load: loadModel });
+      const isTold = net.name === "enlarged image";
+      expect(emulation.notEmulated).toHaveLength(isTold ? 1 : 0);
+      expect(emulation.emulated).toHaveLength(audit.integerNodes);
+      const actual = await emulation.run(net.feeds(4));
+      if (!isTold) expect(actual).toEqual(await runOnce(model.encode(), net.feeds(4)));
+      await emulation.close();
+    }
+  });
+});
+
 describe("emulated on Arm", () => {
   const signed = { activations: "int8", reduceRange: true };
   it("gives what x86 gives where that can shift all activations, and computes more layers on codes", async () => {
