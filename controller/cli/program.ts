@@ -6,6 +6,7 @@ import { alarmCommands } from "./commands/alarm.ts";
 import { compressCommands } from "./commands/compress.ts";
 import { deviceCommands } from "./commands/device.ts";
 import { evidenceCommands } from "./commands/evidence.ts";
+import { goldenCommands } from "./commands/golden.ts";
 import { holdCommands } from "./commands/hold.ts";
 import { modelCommands } from "./commands/model.ts";
 import { programCommands } from "./commands/programs.ts";
@@ -19,6 +20,7 @@ import type { CliIo } from "./io.ts";
 const groups: readonly CommandGroup[] = [
   programCommands,
   deviceCommands,
+  goldenCommands,
   modelCommands,
   compressCommands,
   settingsCommands,
