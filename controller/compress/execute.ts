@@ -19,11 +19,8 @@ export type Feeds = ReadonlyMap<string, TensorValue>;
 
 export type Outputs = ReadonlyMap<string, TensorValue>;
 
-/**
- * Runs one loaded model on one batch and resolves with all of its outputs. `into` are the outputs of a
- * former run, which may be written over; it rejects when their shapes are other ones this time.
- */
-export type RunBatch = (feeds: Feeds, into?: Outputs) => Promise<Outputs>;
+/** Runs one loaded model on one batch and resolves with all of its outputs. */
+export type RunBatch = (feeds: Feeds) => Promise<Outputs>;
 
 /** A model in the runtime; whoever loaded it closes it. */
 export interface LoadedModel {

@@ -3,11 +3,7 @@ import type { ModelInterface } from "../../shared/artifact/bundle.ts";
 import { type GoldenSet, goldenSample } from "../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
-import {
-  answerOf,
-  flattenTensors,
-  type OutputTensor,
-} from "../../shared/inference/processing/answer.ts";
+import { answerOf, flattenTensors } from "../../shared/inference/processing/answer.ts";
 import { prepareSample } from "../../shared/inference/processing/registry.ts";
 import { openSession } from "../../shared/inference/session.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
@@ -49,15 +45,14 @@ export async function loadModel(
   const session = await openSession(modelBytes, { optimization });
   const ranks = new Map(session.inputs.map(({ name, shape }) => [name, shape.length]));
   return {
-    async run(feeds, into) {
-      const inputs = [...feeds].map(([name, value]) => {
-        const shape = fitted(value.shape, ranks.get(name));
-        return [name, toTensor({ ...value, shape })] as const;
-      });
-      const former = [...(into ?? [])].map(([name, value]) => [name, toTensor(value)] as const);
+    async run(feeds) {
       const results = await session.run(
-        Object.fromEntries(inputs),
-        into && Object.fromEntries(former),
+        Object.fromEntries(
+          [...feeds].map(([name, { type, shape, data }]) => [
+            name,
+            { dtype: type, shape: fitted(shape, ranks.get(name)), data: data as Float32Array },
+          ]),
+        ),
       );
       return new Map(
         Object.entries(results).map(([name, { dtype, shape, data }]): [string, TensorValue] => [
@@ -68,10 +63,6 @@ export async function loadModel(
     },
     close: () => session.release(),
   };
-}
-
-function toTensor({ type, shape, data }: TensorValue): OutputTensor {
-  return { dtype: type, shape, data: data as Float32Array };
 }
 
 /** A sample's shape carries a batch axis of 1, which models of one sample have not. */
@@ -115,7 +106,10 @@ function answersOf(
   const top1 = new Int32Array(set.count).fill(-1);
   const tensors: Float32Array[] = [];
   for (const [at, index] of indices.entries()) {
-    const named = [...outputs[at]!].map(([name, value]) => [name, toTensor(value)]);
+    const named = [...outputs[at]!].map(([name, { type, shape, data }]) => [
+      name,
+      { dtype: type, shape, data: data as Float32Array },
+    ]);
     const answer = answerOf(spec.output, Object.fromEntries(named));
     if (answer.kind === "classification") top1[index] = answer.index;
     else tensors[index] = flattenTensors(answer.tensors);

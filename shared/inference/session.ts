@@ -27,11 +27,7 @@ export interface Feed {
 export interface Session {
   readonly inputs: readonly TensorFact[];
   readonly outputs: readonly TensorFact[];
-  /** `into`: outputs of a former run to write to, where shapes are the same as then. */
-  run(
-    feeds: Readonly<Record<string, Feed>>,
-    into?: Readonly<Record<string, OutputTensor>>,
-  ): Promise<Readonly<Record<string, OutputTensor>>>;
+  run(feeds: Readonly<Record<string, Feed>>): Promise<Record<string, OutputTensor>>;
   release(): Promise<void>;
 }
 
@@ -64,13 +60,9 @@ export async function openSession(
   return {
     inputs: session.inputMetadata.map(factOf),
     outputs: session.outputMetadata.map(factOf),
-    async run(feeds, into) {
-      if (into !== undefined) {
-        // onnxruntime writes into the arrays and answers with other Tensor objects.
-        await session.run(tensorsOf(feeds), tensorsOf(into));
-        return into;
-      }
-      const results = await session.run(tensorsOf(feeds));
+    async run(feeds) {
+      const tensors = Object.entries(feeds).map(([name, feed]) => [name, tensorOf(feed)]);
+      const results = await session.run(Object.fromEntries(tensors));
       return Object.fromEntries(
         Object.entries(results).map(([name, result]) => [
           name,
@@ -80,10 +72,6 @@ export async function openSession(
     },
     release: () => session.release(),
   };
-}
-
-function tensorsOf(feeds: Readonly<Record<string, Feed>>): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, tensorOf(feed)]));
 }
 
 function tensorOf(feed: Feed): Tensor {

@@ -49,38 +49,14 @@ async function withModel<T>(
 /** Runs sample after sample; what a sample feeds is seen beside what the model yields. */
 function checkedRun(loaded: LoadedModel, graph: Graph): (feeds: Feeds) => Promise<Outputs> {
   const check = sampleCheck(graph);
-  const run = reusingRun(loaded);
   let sample = 0;
   return async (feeds) => {
     check(feeds, sample);
-    const outputs = await run(feeds).catch((cause: unknown) => {
+    const outputs = await loaded.run(feeds).catch((cause: unknown) => {
       throw runFailure(sample, cause);
     });
     sample++;
     return new Map([...feeds, ...outputs]);
-  };
-}
-
-/**
- * Writes the outputs of each run over those of the run before, as long as samples are of one shape:
- * activations are by far the largest part of memory, and what is not made need not be collected. Where
- * shapes hang on values, the run is repeated without.
- */
-function reusingRun(loaded: LoadedModel): (feeds: Feeds) => Promise<Outputs> {
-  let former: { readonly shapes: string; readonly outputs: Outputs } | undefined;
-  let isSteady = true;
-  return async (feeds) => {
-    const shapes = JSON.stringify([...feeds].map(([name, { shape }]) => [name, shape]));
-    if (isSteady && former?.shapes === shapes) {
-      try {
-        return await loaded.run(feeds, former.outputs);
-      } catch {
-        isSteady = false;
-      }
-    }
-    const outputs = await loaded.run(feeds);
-    former = { shapes, outputs };
-    return outputs;
   };
 }
 

@@ -191,38 +191,6 @@ describe("methods", () => {
   });
 });
 
-describe("samples of several shapes", () => {
-  it("are observed alike, also where a shape hangs on values", async () => {
-    const model = buildModel({
-      opset: 13,
-      inputShape: ["n"],
-      nodes: [
-        node("NonZero", ["x"], ["places"]),
-        node("Squeeze", ["places", "first"], ["at"]),
-        node("Gather", ["x", "at"], ["kept"]),
-        node("Relu", ["kept"], ["y"]),
-      ],
-      initializers: [intTensor("first", [0])],
-    });
-    const samples = [
-      [1, 2, 3],
-      [1, 0, 4],
-      [5, 6],
-      [7, 8, -9],
-    ].map((values) => feed(Float32Array.from(values)));
-    const { extremes, histograms } = await collectStatistics({
-      workbench: workbenchOf(() => samples),
-      model,
-      tensors: ["kept", "x"],
-      needsHistograms: true,
-    });
-    const count = (name: string) => histograms.get(name)!.counts.reduce((sum, each) => sum + each);
-    expect(count("kept")).toBe(10);
-    expect(count("x")).toBe(11);
-    expect(extremes.get("kept")!.full).toEqual({ min: -9, max: 8 });
-  });
-});
-
 describe("samples that do not fit", () => {
   const collect = (samples: readonly Feeds[], model = passThrough(2)) =>
     collectStatistics({

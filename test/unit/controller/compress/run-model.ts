@@ -26,14 +26,9 @@ export async function loadModel(
     graphOptimizationLevel,
   });
   return {
-    async run(feeds, into) {
-      const named = (values: ReadonlyMap<string, TensorValue>) =>
-        Object.fromEntries([...values].map(([name, value]) => [name, toOrt(value)]));
-      if (into !== undefined) {
-        await session.run(named(feeds), named(into));
-        return into;
-      }
-      const results = await session.run(named(feeds));
+    async run(feeds) {
+      const tensors = [...feeds].map(([name, value]) => [name, toOrt(value)] as const);
+      const results = await session.run(Object.fromEntries(tensors));
       return new Map(Object.entries(results).map(([name, tensor]) => [name, fromOrt(tensor)]));
     },
     close: () => session.release(),
