@@ -235,8 +235,9 @@ const hashBytesMax = 2 ** 20;
 
 function hashOf(source: ByteSource): string {
   const hash = sha256Stream();
+  const scratch = new Uint8Array(Math.min(source.byteLength, hashBytesMax));
   for (let from = 0; from < source.byteLength; from += hashBytesMax) {
-    hash.update(source.read(from, Math.min(source.byteLength, from + hashBytesMax)));
+    hash.update(source.read(from, Math.min(source.byteLength, from + hashBytesMax), scratch));
   }
   return hash.hex();
 }

@@ -5,8 +5,11 @@
 
 export interface ByteSource {
   readonly byteLength: number;
-  /** The bytes from `from` up to, not including, `to`; within the length. */
-  read(from: number, to: number): Uint8Array;
+  /**
+   * The bytes from `from` up to, not including, `to`; within the length. What must be copied is put into
+   * `scratch` when it is given and long enough; the answer then lasts until it is used again.
+   */
+  read(from: number, to: number, scratch?: Uint8Array): Uint8Array;
 }
 
 /** Bytes that are in memory already. */
@@ -16,7 +19,10 @@ export function bytesInMemory(bytes: Uint8Array): ByteSource {
 
 /** A part of a source as one of its own. */
 export function partOf(source: ByteSource, start: number, end: number): ByteSource {
-  return { byteLength: end - start, read: (from, to) => source.read(start + from, start + to) };
+  return {
+    byteLength: end - start,
+    read: (from, to, scratch) => source.read(start + from, start + to, scratch),
+  };
 }
 
 /** All of it; for what is small or wanted whole. */

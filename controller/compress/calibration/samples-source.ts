@@ -6,6 +6,7 @@ import {
 } from "../../../shared/calibration/observe.ts";
 import type { CalibrationSource } from "../../../shared/calibration/source.ts";
 import { FleetError, isFleetError } from "../../../shared/errors.ts";
+import { release } from "../../../shared/inference/processing/typed-data.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Feeds, LoadedModel, Outputs, Workbench } from "../execute.ts";
 import { sampleCheck } from "./fit.ts";
@@ -46,13 +47,18 @@ async function withModel<T>(
   }
 }
 
-/** Runs sample after sample; what a sample feeds is seen beside what the model yields. */
+/**
+ * Runs sample after sample; what a sample feeds is seen beside what the model yields. Outputs are given
+ * back when the next sample comes: activations are by far the largest part of memory.
+ */
 function checkedRun(loaded: LoadedModel, graph: Graph): (feeds: Feeds) => Promise<Outputs> {
   const check = sampleCheck(graph);
   let sample = 0;
+  let outputs: Outputs = new Map();
   return async (feeds) => {
     check(feeds, sample);
-    const outputs = await loaded.run(feeds).catch((cause: unknown) => {
+    for (const { data } of outputs.values()) release(data);
+    outputs = await loaded.run(feeds).catch((cause: unknown) => {
       throw runFailure(sample, cause);
     });
     sample++;

@@ -6,7 +6,7 @@ import { cast } from "./cast.ts";
 import { reshape } from "./reshape.ts";
 import type { Sample } from "./sample.ts";
 import { transpose } from "./transpose.ts";
-import { elementBytes, elementCount, typedFromBytes } from "./typed-data.ts";
+import { elementBytes, elementCount, release, typedFromBytes } from "./typed-data.ts";
 
 type Steps = {
   [Op in InputStep["op"]]: (sample: Sample, step: Extract<InputStep, { op: Op }>) => Sample;
@@ -32,8 +32,9 @@ export function prepareSample(spec: InputSpec, bytes: Uint8Array): Sample {
   }
   const data = typedFromBytes(spec.sample.dtype, bytes);
   const raw: Sample = { dtype: spec.sample.dtype, shape: spec.sample.shape, data };
-  return spec.steps.reduce(
-    (sample, step) => (steps[step.op] as (s: Sample, o: InputStep) => Sample)(sample, step),
-    raw,
-  );
+  return spec.steps.reduce((sample, step) => {
+    const next = (steps[step.op] as (s: Sample, o: InputStep) => Sample)(sample, step);
+    if (next.data !== sample.data) release(sample.data);
+    return next;
+  }, raw);
 }
