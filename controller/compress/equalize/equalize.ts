@@ -8,7 +8,7 @@ import type { Workbench } from "../execute.ts";
 import type { PassContext, PassResult } from "../pass.ts";
 import { selectNodes } from "../quantize/selection.ts";
 import { applyFactors, type Factors } from "./apply-factors.ts";
-import { observeChannels } from "./channel-ranges.ts";
+import { observeChannels, withRoom } from "./channel-ranges.ts";
 import { type ChoiceOptions, chooseFactors } from "./choose-factors.ts";
 import { type Component, componentsOf } from "./components.ts";
 import { gateInputs, usefulMinima } from "./gate-range.ts";
@@ -17,6 +17,9 @@ import { noiseModel } from "./noise-model.ts";
 import { type ScaleFlow, scaleFlow } from "./scale-flow.ts";
 import type { ScaledValue } from "./scaled-value.ts";
 import { balanceWeights } from "./weight-balance.ts";
+
+/** Factors need the proportions of channels, not their last extremes: more samples change little. */
+const samplesMax = 128;
 
 export interface EqualizeOptions extends ChoiceOptions {
   readonly throughGates: boolean;
@@ -62,11 +65,12 @@ async function factorsFor(
   const values = observedValues(flow, components, quantized);
   const { signal } = context;
   const workbench = requireWorkbench(context.workbench);
-  const ranges = await observeChannels({ model, values, workbench, signal });
+  const observed = await observeChannels({ model, values, workbench, signal, samplesMax });
+  const ranges = new Map([...observed].map(([name, each]) => [name, withRoom(each)]));
   for (const input of gateInputs(graph, flow.gates)) {
-    const observed = ranges.get(input.name);
-    if (observed === undefined) continue;
-    ranges.set(input.name, { ...observed, min: usefulMinima(input, observed, graph) });
+    const range = ranges.get(input.name);
+    if (range === undefined) continue;
+    ranges.set(input.name, { ...range, min: usefulMinima(input, range, graph) });
   }
   const weighed = weighLinears(graph, flow);
   const factors = new Float64Array(flow.variableCount).fill(1);

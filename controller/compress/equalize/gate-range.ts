@@ -42,8 +42,10 @@ export function gateInputs(graph: Graph, gates: readonly GateEdit[]): GateInput[
     const scaled = scaledInput(graph, gate, name);
     const inputs = scaled === undefined ? [own] : [own, scaled];
     const readers = new Set([...gate.steps, gate.product, graph.producerOf(name)]);
-    return inputs.filter((input) =>
-      graph.consumersOf(input.name).every((reader) => readers.has(reader)),
+    return inputs.filter(
+      (input) =>
+        !graph.isOutput(input.name) &&
+        graph.consumersOf(input.name).every((reader) => readers.has(reader)),
     );
   });
 }

@@ -1,7 +1,7 @@
 /** Small nets with what equalization is about: gates, normalisations, recorded statistics. */
 import { recordStatistics } from "../../../../controller/compress/equalize/channel-statistics.ts";
 import { floatTensor } from "../../../../controller/onnx/tensor.ts";
-import { buildModel, feedsOf, node, positive, type SampleNet, weights } from "./sample-nets.ts";
+import { buildModel, feedsOf, node, type SampleNet, weights } from "./sample-nets.ts";
 
 /** Gates of three forms, depthwise convolutions, squeeze and excite, and a residual sum, in opset 14. */
 const gatedBlocks: SampleNet = {
@@ -59,6 +59,9 @@ const gatedBlocks: SampleNet = {
     }),
 };
 
+/** A scale with two outliers, as trained normalisations have them. */
+const outliers = Float32Array.from({ length: 16 }, (_, at) => ({ 3: 40, 9: 15 })[at] ?? 1);
+
 /** Half of a transformer layer: normalisation, two products with GELU between them, and the sum. */
 const feedForward: SampleNet = {
   name: "feed-forward layer",
@@ -80,7 +83,7 @@ const feedForward: SampleNet = {
         node("Add", ["x", "m2"], ["y"]),
       ],
       initializers: [
-        positive("gamma", 16, 1),
+        floatTensor("gamma", [16], outliers),
         weights("beta", [16], 2, 0.3),
         weights("w1", [16, 32], 3, 0.3),
         weights("b1", [32], 4, 0.2),

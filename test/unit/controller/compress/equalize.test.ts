@@ -1,5 +1,7 @@
 /** Equalization: what the factors are, where they travel and where they stop, and what int8 gains. */
 import { describe, expect, it } from "vitest";
+import { withRoom } from "../../../../controller/compress/equalize/channel-ranges.ts";
+import { narrowRanges } from "../../../../controller/compress/equalize/narrow-ranges.ts";
 import type { Workbench } from "../../../../controller/compress/execute.ts";
 import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
@@ -312,6 +314,67 @@ describe("what int8 gains on nets whose channels differ by powers of ten", () =>
     const recovered = await apply(model, mobileNetShape, byWeights, perTensor);
     const before = await decibels(model, plain.model, mobileNetShape);
     expect(await decibels(model, recovered.model, mobileNetShape)).toBeGreaterThan(before + 15);
+  });
+});
+
+describe("gates", () => {
+  const net = mobileNet({ activation: "silu", spread: 1.2, seed: 1 });
+
+  it("factors are multiples that one 8-bit scale stores without rounding", async () => {
+    const { model, journal } = await apply(net, mobileNetShape, ["equalize-gates"]);
+    const names = [...model.graph.initializers.keys()].filter((name) => name.endsWith("_factors"));
+    expect(names.length).toBeGreaterThan(3);
+    expect(journal[0]!.report["addedNodes"]).toBe(names.length);
+    for (const name of names) {
+      const factors = tensorFloats(model.graph.constant(name)!);
+      const step = factors.reduce((one, other) => Math.max(one, other)) / 255;
+      for (const factor of factors) {
+        expect(factor / step).toBeGreaterThan(0.99);
+        expect(Math.abs(factor / step - Math.round(factor / step))).toBeLessThan(1e-4);
+      }
+    }
+  });
+
+  it("channels that are even already stay as they are", async () => {
+    const even = mobileNet({ activation: "silu", spread: 0, seed: 1 });
+    const { journal } = await apply(even, mobileNetShape, ["equalize-cross-layer"]);
+    expect(journal[0]!.modified).toBe(false);
+  });
+
+  it("ranges end where the gate is flat, and only where nothing else reads the value", async () => {
+    const gated = (outputs: readonly string[]): Model =>
+      buildModel({
+        opset: 14,
+        inputShape: imageShape,
+        outputs,
+        nodes: [
+          node("Conv", ["x", "w1"], ["c1"], pads),
+          node("HardSwish", ["c1"], ["h1"]),
+          node("Conv", ["h1", "w3"], ["y"]),
+        ],
+        initializers: [weight("w1", [4, 3, 3, 3], 1, [5, 5, 5, 5]), tripleWeights[3]!],
+      });
+    const context = { ranges: new Map(), workbench: workbenchFor(imageShape) };
+    const wide = new Map([["c1", { min: -40, max: 40 }]]);
+    const cut = await narrowRanges(context, gated(["y"]), wide);
+    expect(cut.get("c1")!.max).toBe(40);
+    expect(cut.get("c1")!.min).toBeLessThanOrEqual(-2.9);
+    expect(cut.get("c1")!.min).toBeGreaterThan(-3.2);
+    const shared = await narrowRanges(context, gated(["y", "c1"]), wide);
+    expect(shared.get("c1")).toEqual({ min: -40, max: 40 });
+  });
+
+  it("a channel that was silent on the samples may take the whole range", () => {
+    const zeros = new Float64Array(3);
+    const ranges = {
+      min: Float64Array.of(-1, 0, 0),
+      max: Float64Array.of(4, 0, 2),
+      mean: zeros,
+      meanSquare: zeros,
+    };
+    const { min, max } = withRoom(ranges);
+    expect([...min]).toEqual([-1, -1, 0]);
+    expect([...max]).toEqual([4, 4, 2]);
   });
 });
 

@@ -74,7 +74,7 @@ export const weights = (
     ),
   );
 
-export const positive = (name: string, count: number, seed: number): TensorProto =>
+const positive = (name: string, count: number, seed: number): TensorProto =>
   floatTensor(
     name,
     [count],
