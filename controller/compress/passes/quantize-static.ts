@@ -12,6 +12,7 @@
  * integers they get in `layers.ts`, how they are written in `qdq-writer.ts`.
  */
 import { z } from "zod";
+import { FleetError } from "../../../shared/errors.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
@@ -20,7 +21,10 @@ import type { TensorProto } from "../../onnx/schema.ts";
 import { tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { calibrationOptions } from "../calibration/registry.ts";
 import { narrowRanges } from "../equalize/narrow-ranges.ts";
-import { definePass, type PassContext, type PassResult } from "../pass.ts";
+import type { Workbench } from "../execute.ts";
+import { definePass, type PassContext, type PassResult, type Report } from "../pass.ts";
+import { correctBiases } from "../quantize/bias-correction.ts";
+import { type Grams, openGrams } from "../quantize/gram.ts";
 import {
   type LayerCodes,
   type LinearLayer,
@@ -61,6 +65,8 @@ const options = z
     weightScale: weightScaleOption.prefault({ strategy: "max" }),
     /** How weights become integers. */
     rounding: roundingOption.prefault({ strategy: "nearest" }),
+    /** Takes the mean error out of each channel, layer by layer; runs the model on samples. */
+    biasCorrection: z.boolean().default(false),
     /** Names of nodes that stay float. */
     exclude: z.array(z.string()).default([]),
     calibration: calibrationOptions.prefault({ method: "min-max" }),
@@ -109,11 +115,19 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   const layers = planLayers(graph, selection, { parameters, ranges }, pass);
   const guards = floatGuards(graph, selection);
   const writer = new QdqWriter(graph, activations);
+  const float = model.clone();
   const written: WrittenLayer[] = [];
-  for (const layer of layers) {
-    signal?.throwIfAborted();
-    const codes = await quantizeLayer(layer, pass);
-    written.push(writeLayer(graph, writer, layer, codes));
+  const outputs = layers.map(({ node }) => node.output(0));
+  const grams = await openedGrams(context, float, outputs, pass);
+  try {
+    for (const layer of layers) {
+      signal?.throwIfAborted();
+      const evidence = await grams?.of(layer.node.output(0));
+      const codes = await quantizeLayer(layer, pass, { evidence, signal });
+      written.push(writeLayer(graph, writer, layer, codes));
+    }
+  } finally {
+    await grams?.close();
   }
   for (const selected of selection.nodes) {
     if (selected.role.kind === "computed") writeOperands(graph, writer, selected, activations);
@@ -126,7 +140,40 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   dropUnused(graph);
   const raisedScales = written.reduce((sum, layer) => sum + layer.raisedScales, 0);
   const int8 = written.map(({ name }) => name);
-  return { modified: true, report: { ...summary(selection), raisedScales, int8 } };
+  const corrected = await biasesCorrected(context, { float, quantized: model }, written, pass);
+  const roundedToNearest = grams === undefined ? {} : { roundedToNearest: grams.leftOut };
+  const report = { ...summary(selection), raisedScales, int8, ...roundedToNearest, ...corrected };
+  return { modified: true, report };
+}
+
+/** What the strategies want to know of the layers' inputs; undefined when they want nothing. */
+async function openedGrams(
+  { workbench, signal }: PassContext,
+  model: Model,
+  outputs: readonly string[],
+  { weightScale, rounding }: Options,
+): Promise<Grams | undefined> {
+  if (!weightScale.needsGram && !rounding.needsGram) return undefined;
+  const nodes = outputs.map((output) => model.graph.producerOf(output)!);
+  return openGrams({ model, nodes, workbench: required(workbench), signal });
+}
+
+async function biasesCorrected(
+  { workbench, signal }: PassContext,
+  models: { readonly float: Model; readonly quantized: Model },
+  written: readonly WrittenLayer[],
+  { biasCorrection }: Options,
+): Promise<Report> {
+  if (!biasCorrection) return {};
+  const layers = written.flatMap(({ node, floatOutput, bias }) =>
+    bias === undefined ? [] : [{ node, floatOutput, bias }],
+  );
+  return correctBiases({ ...models, layers, workbench: required(workbench), signal });
+}
+
+function required(workbench: Workbench | undefined): Workbench {
+  if (workbench !== undefined) return workbench;
+  throw new FleetError("calibration-failed", "there is no calibration data: add samples");
 }
 
 /** A linear layer as it stands in the quantized graph. */
@@ -162,7 +209,7 @@ function writeLayer(
   const layer = { name: nodeLabel(node), node, floatOutput, raisedScales };
   if (bias === undefined) return layer;
   const biasConstant = writer.dequantizedConstant({
-    hint: node.input(fact.bias!),
+    hint: node.input(fact.bias!) || `${floatOutput}_bias`,
     type: "int32",
     shape: [bias.codes.length],
     codes: bias.codes,

@@ -12,11 +12,11 @@ import type { ChannelLayout, WeightFact } from "../../onnx/ops/op-fact.ts";
 import { factOf } from "../../onnx/ops/registry.ts";
 import { tensorElements, tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { codesReached } from "./parameters.ts";
-import type { Rounding } from "./rounding/strategy.ts";
+import type { Rounding, RoundingRequest } from "./rounding/strategy.ts";
 import { type QuantizationParameters, quantizeBias, type Range, raisedScale } from "./scale.ts";
 import { activationFormat, type Scheme, type WeightFormat, weightFormat } from "./scheme.ts";
 import type { Selection } from "./selection.ts";
-import { type Gram, toLayout, type WeightRows, weightRows } from "./weight-rows.ts";
+import { toLayout, type WeightRows, weightRows } from "./weight-rows.ts";
 import type { Pairing, WeightScale } from "./weight-scale/strategy.ts";
 
 /** A linear node with its constants, before anything is quantized. */
@@ -35,8 +35,6 @@ export interface LinearLayer {
   readonly inputCodes: Range;
   /** As in `WeightScaleRequest`. */
   readonly pairing: Pairing | undefined;
-  /** As in `RoundingRequest`. */
-  readonly gram?: Gram | undefined;
 }
 
 /** The integers of a layer. */
@@ -62,10 +60,11 @@ export function planLayers(
   known: {
     readonly parameters: ReadonlyMap<string, QuantizationParameters>;
     readonly ranges: ReadonlyMap<string, Range>;
-    /** By the name of the layer's output. */
-    readonly grams?: ReadonlyMap<string, Gram>;
   },
-  scheme: Scheme,
+  scheme: Scheme & {
+    /** Gives each layer that may have a bias one, of zeros where it has none. */
+    readonly biasCorrection: boolean;
+  },
 ): LinearLayer[] {
   const format = activationFormat(scheme);
   return selection.nodes.flatMap(({ node, role }) => {
@@ -77,6 +76,8 @@ export function planLayers(
     const input = known.parameters.get(node.input(0))!;
     const rows = weightRows(tensorFloats(weight), layout);
     const perChannel = scheme.perChannel && layout !== undefined;
+    const mayHaveBias = scheme.biasCorrection && fact.bias !== undefined && layout !== undefined;
+    const noBias = mayHaveBias ? new Float32Array(rows.channels) : undefined;
     return {
       node,
       fact,
@@ -85,25 +86,28 @@ export function planLayers(
       rows,
       perChannel,
       format: weightFormat(scheme, perChannel, rows.values),
-      bias: biasOf(graph, node.input(fact.bias ?? -1)),
+      bias: biasOf(graph, node.input(fact.bias ?? -1)) ?? noBias,
       input,
       inputCodes: codesReached(known.ranges.get(node.input(0)), input, format),
       pairing: pairingOf(node, fact, shape, { rows, type: format.type }),
-      gram: known.grams?.get(node.output(0)),
     };
   });
 }
 
+/** `known` goes to the strategies as it is. */
 export async function quantizeLayer(
   layer: LinearLayer,
   { weightScale, rounding }: LayerStrategies,
+  known: Pick<RoundingRequest, "evidence" | "signal"> = {},
 ): Promise<LayerCodes> {
-  const { rows, perChannel, format, input, inputCodes, pairing, bias, gram } = layer;
+  const { rows, perChannel, format, input, inputCodes, pairing, bias } = layer;
   const { codes, symmetric } = format;
+  const gram = known.evidence?.gram;
   const request = { rows, perChannel, codes, symmetric, input, inputCodes, pairing, gram };
   const scales = weightScale.scales(request);
   const raisedScales = bias === undefined ? 0 : makeRoomForBias(scales, bias, layer);
-  const weight = toLayout(await rounding.round({ rows, scales, codes, gram }), layer.layout);
+  const rounded = await rounding.round({ rows, scales, codes, ...known });
+  const weight = toLayout(rounded, layer.layout);
   if (bias === undefined) return { scales, weight, bias, raisedScales };
   const biasScales = scales.map((scale) => scale * input.scale);
   const biasCodes = quantizeBias(bias, biasScales);

@@ -15,8 +15,9 @@ export interface WeightRows {
 }
 
 /**
- * X^T X of a layer's inputs X [positions, length] over the calibration samples: float64
- * [length, length] row-major, one per group of a Conv, whose rows are the next `channels / groups`.
+ * Mean of x · x^T over what a layer's rows are multiplied by at each output position of calibration
+ * samples (`gram.ts`): float64 [length, length] row-major, one per group of a Conv, whose rows are the
+ * next `channels / groups`.
  */
 export type Gram = readonly Float64Array[];
 

@@ -1,6 +1,7 @@
 /** Operators that multiply by a weight. */
 import type { Graph } from "../graph.ts";
 import type { Node } from "../node.ts";
+import { convPatches, rowPatches } from "./input-patches.ts";
 import type { InputRank, OpFact } from "./op-fact.ts";
 
 const product = (dims: readonly number[]): number => dims.reduce((all, dim) => all * dim, 1);
@@ -21,6 +22,7 @@ const conv: OpFact = {
       inner: product(shape.slice(1)),
       axis: 0,
     }),
+    patches: convPatches,
   },
   quantization: {
     kind: "linear",
@@ -70,6 +72,10 @@ const gemm: OpFact = {
       }
       return { groups: 1, outer: 1, channels: shape[0]!, inner: shape[1]!, axis: 0 };
     },
+    patches: (node, shape, inputShape) =>
+      node.int("transA", 0) === 0
+        ? rowPatches(shape[node.int("transB", 0)]!, inputShape)
+        : undefined,
   },
   quantization: {
     kind: "linear",
@@ -95,6 +101,7 @@ const matMul: OpFact = {
       shape.length === 2
         ? { groups: 1, outer: shape[0]!, channels: shape[1]!, inner: 1, axis: 1 }
         : undefined,
+    patches: (_node, shape, inputShape) => rowPatches(shape[0]!, inputShape),
   },
   quantization: {
     kind: "linear",

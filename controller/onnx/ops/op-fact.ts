@@ -8,6 +8,7 @@
 import type { DataType } from "../data-type.ts";
 import type { Graph } from "../graph.ts";
 import type { Node } from "../node.ts";
+import type { InputPatches } from "./input-patches.ts";
 
 /** Element type of one of the node's inputs, undefined where it is not known. */
 export type InputType = (index: number) => DataType | undefined;
@@ -46,6 +47,15 @@ export interface WeightFact {
   readonly inputChannels: (node: Node, weightShape: readonly number[]) => ChannelAxis;
   /** Undefined when this form of the node has no such layout. */
   readonly layout: (node: Node, weightShape: readonly number[]) => ChannelLayout | undefined;
+  /**
+   * Which elements of input 0 meet the weight at each output position, in the order of the layout's
+   * [outer, inner]. Undefined when the shapes do not fit, and for operators that it makes no sense for.
+   */
+  readonly patches?: (
+    node: Node,
+    weightShape: readonly number[],
+    inputShape: readonly number[],
+  ) => InputPatches | undefined;
 }
 
 export interface Bounds {

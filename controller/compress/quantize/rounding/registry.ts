@@ -1,5 +1,7 @@
 /** All ways of rounding weights. One line adds one. */
 import { z } from "zod";
+import { adaround } from "./adaround.ts";
+import { errorFeedback } from "./error-feedback.ts";
 import { nearest } from "./nearest.ts";
 
-export const roundingOption = z.discriminatedUnion("strategy", [nearest]);
+export const roundingOption = z.discriminatedUnion("strategy", [nearest, errorFeedback, adaround]);

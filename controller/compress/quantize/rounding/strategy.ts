@@ -3,6 +3,7 @@
  * options.
  */
 import { z } from "zod";
+import type { MatrixProducts } from "../matrix-products.ts";
 import type { Range } from "../scale.ts";
 import type { Gram, WeightRows } from "../weight-rows.ts";
 
@@ -13,7 +14,14 @@ export interface RoundingRequest {
   /** Centred codes to use, both ends included. */
   readonly codes: Range;
   /** Absent where no strategy asked for it or the layer is too large: then round to nearest. */
-  readonly gram?: Gram | undefined;
+  readonly evidence?: LayerEvidence | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What calibration data say of a layer, and where to compute with it. */
+export interface LayerEvidence {
+  readonly gram: Gram;
+  readonly products: MatrixProducts;
 }
 
 /** A strategy with its options filled in. */

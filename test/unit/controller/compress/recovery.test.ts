@@ -1,0 +1,153 @@
+/** What rounding by the output and bias correction bring to a whole quantized net. */
+import { describe, expect, it } from "vitest";
+import { tapModel } from "../../../../controller/compress/calibration/tap-model.ts";
+import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
+import { runPasses } from "../../../../controller/compress/pass-manager.ts";
+import { findPass } from "../../../../controller/compress/passes/registry.ts";
+import type { Model } from "../../../../controller/onnx/model.ts";
+import { floatTensor } from "../../../../controller/onnx/tensor.ts";
+import { randomValues } from "../onnx/sample-models.ts";
+import { loadModel, optimizedBytes, signalToNoise, workbenchOf } from "./run-model.ts";
+import { buildModel, feedsOf, node } from "./sample-nets.ts";
+
+const shape = [1, 4, 10, 10];
+const feeds = feedsOf(shape);
+const calibrationSeeds = Array.from({ length: 24 }, (_, at) => at + 1);
+const checkSeeds = Array.from({ length: 16 }, (_, at) => at + 1001);
+
+const weight = (name: string, dims: readonly number[], seed: number) => {
+  const count = dims.reduce((all, dim) => all * dim, 1);
+  const values = randomValues(seed, count, 0.3);
+  // Channels of unlike size, which one scale for all of them serves badly.
+  return floatTensor(
+    name,
+    dims,
+    values.map((value, at) => value * (at < count / 4 ? 12 : 1)),
+  );
+};
+
+/** Convolutions with and without a bias, a residual sum, a depthwise one, a Gemm. */
+function net(): Model {
+  const pads = { pads: { ints: [1, 1, 1, 1] } };
+  return buildModel({
+    opset: 13,
+    inputShape: shape,
+    nodes: [
+      node("Conv", ["x", "w1", "b1"], ["c1"], pads),
+      node("Relu", ["c1"], ["r1"]),
+      node("Conv", ["r1", "w2"], ["c2"], { ...pads, group: { int: 8 } }),
+      node("Relu", ["c2"], ["r2"]),
+      node("Conv", ["r2", "w3"], ["c3"]),
+      node("Add", ["c3", "r1"], ["sum"]),
+      node("Relu", ["sum"], ["r3"]),
+      node("GlobalAveragePool", ["r3"], ["g"]),
+      node("Flatten", ["g"], ["f"]),
+      node("Gemm", ["f", "w4", "b4"], ["y"], { transB: { int: 1 } }),
+    ],
+    initializers: [
+      weight("w1", [8, 4, 3, 3], 1),
+      weight("b1", [8], 2),
+      weight("w2", [8, 1, 3, 3], 3),
+      weight("w3", [8, 8, 1, 1], 4),
+      weight("w4", [6, 8], 5),
+      weight("b4", [6], 6),
+    ],
+  });
+}
+
+async function quantized(options: Record<string, unknown>) {
+  return runPasses({
+    model: net(),
+    passes: [findPass("quantize-static")!.bind({ reduceRange: true, ...options })],
+    workbench: workbenchOf(() => calibrationSeeds.map(feeds)),
+  });
+}
+
+/** Signal-to-noise ratio of the output over samples that calibration has not seen. */
+async function quality(model: Model): Promise<number> {
+  const [before, after] = [await loadModel(net().encode()), await loadModel(model.encode())];
+  const [expected, actual]: [number[], number[]] = [[], []];
+  for (const seed of checkSeeds) {
+    expected.push(...((await before.run(feeds(seed))).get("y")!.data as Float32Array));
+    actual.push(...((await after.run(feeds(seed))).get("y")!.data as Float32Array));
+  }
+  await before.close();
+  await after.close();
+  return signalToNoise(Float32Array.from(expected), Float32Array.from(actual));
+}
+
+/** Sum over channels of the squared mean difference between a float value and a quantized one. */
+async function meanErrors(model: Model, float: string, value: string): Promise<number> {
+  const before = await loadModel(tapModel(net(), [float]).encode(), "basic");
+  const after = await loadModel(tapModel(model, [value]).encode(), "basic");
+  const errors = new Float64Array(8);
+  for (const seed of calibrationSeeds) {
+    const wanted = (await before.run(feeds(seed))).get(float)!.data as Float32Array;
+    const got = (await after.run(feeds(seed))).get(value)!.data as Float32Array;
+    const inner = wanted.length / 8;
+    wanted.forEach((each, at) => {
+      errors[Math.floor(at / inner)]! += (each - got[at]!) / inner / calibrationSeeds.length;
+    });
+  }
+  await before.close();
+  await after.close();
+  return errors.reduce((sum, error) => sum + error ** 2, 0);
+}
+
+const perTensor = { perChannel: false };
+
+describe("rounding in quantize-static", () => {
+  it.each([
+    ["error-feedback", { rounding: { strategy: "error-feedback" } }, 1],
+    ["adaround", { rounding: { strategy: "adaround", iterations: 300 } }, 1],
+  ])("%s is nearer to the float net than nearest", async (_name, options, gain) => {
+    const plain = await quality((await quantized(perTensor)).model);
+    const { model, journal } = await quantized({ ...perTensor, ...options });
+    expect(await quality(model)).toBeGreaterThan(plain + gain);
+    expect(journal[0]!.report["roundedToNearest"]).toEqual([]);
+    expect((await auditFusion(await optimizedBytes(model.encode()))).floatNodes).toBe(0);
+  });
+
+  it("gives the same bytes each time", async () => {
+    for (const strategy of ["error-feedback", "adaround"]) {
+      const options = { rounding: { strategy }, weightScale: { strategy: "mse" } };
+      const once = (await quantized({ ...options, biasCorrection: true })).model.encode();
+      expect((await quantized({ ...options, biasCorrection: true })).model.encode()).toEqual(once);
+    }
+  });
+
+  it("needs samples, and says so", async () => {
+    const pass = findPass("quantize-static")!.bind({ rounding: { strategy: "error-feedback" } });
+    await expect(runPasses({ model: net(), passes: [pass] })).rejects.toMatchObject({
+      code: "pass-failed",
+    });
+  });
+});
+
+describe("bias correction", () => {
+  it("takes the mean error out of each layer, behind corrected layers", async () => {
+    const plain = (await quantized(perTensor)).model;
+    const { model, journal } = await quantized({ ...perTensor, biasCorrection: true });
+    expect(journal[0]!.report).toMatchObject({ correctedLayers: 4, skippedChannels: 0 });
+    // The float net once, and once for each of four levels.
+    expect(journal[0]!.report["correctionRuns"]).toBe(5 * calibrationSeeds.length);
+    for (const name of ["c1_node", "c2_node", "c3_node"]) {
+      const made = (each: Model) => each.graph.nodes.find((one) => one.name === name)!.output(0);
+      const before = await meanErrors(plain, made(net()), made(plain));
+      const after = await meanErrors(model, made(net()), made(model));
+      expect(after).toBeLessThan(before * 0.5);
+    }
+    expect(await quality(model)).toBeGreaterThan((await quality(plain)) + 1);
+    expect((await auditFusion(await optimizedBytes(model.encode()))).floatNodes).toBe(0);
+  });
+
+  it("leaves a channel alone whose shift is too large to believe", async () => {
+    // The range of this input is a sliver of what it takes: the layer behind it is wrong, not biased.
+    const { journal } = await quantized({
+      ...perTensor,
+      calibration: { method: "percentile", percent: 51 },
+      biasCorrection: true,
+    });
+    expect(journal[0]!.report["skippedChannels"]).toBeGreaterThan(0);
+  });
+});
