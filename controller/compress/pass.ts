@@ -47,6 +47,8 @@ export type Tolerance =
 /** A pass with its options filled in. */
 export interface BoundPass {
   readonly name: string;
+  /** True when the pass observes activations or runs the model, for which it needs samples. */
+  readonly needsSamples: boolean;
   readonly tolerance: Tolerance;
   /** True leaves the pass out where it makes no sense for the model. Default: that ends the recipe. */
   readonly optional?: boolean;
@@ -65,8 +67,6 @@ export interface Pass {
   /** One sentence for people who choose. */
   readonly summary: string;
   readonly options: z.ZodType;
-  /** True when the pass observes activations or runs the model, for which it needs samples. */
-  readonly needsSamples: boolean;
   /** Checks the options; throws `recipe-invalid`. */
   readonly bind: (options: unknown) => BoundPass;
 }
@@ -79,8 +79,8 @@ export interface PassDefinition<S extends z.ZodType> {
   readonly notApplicable?: (model: Model, options: z.output<S>) => string | undefined;
   readonly requires?: (model: Model, options: z.output<S>) => string | undefined;
   readonly calibration?: (model: Model, options: z.output<S>) => CalibrationNeed | undefined;
-  /** True when `run` needs the workbench; a pass with `calibration` needs samples anyway. */
-  readonly needsSamples?: boolean;
+  /** Whether `run` needs the workbench; a pass with `calibration` needs samples anyway. */
+  readonly needsSamples?: boolean | ((options: z.output<S>) => boolean);
   readonly run: (
     context: PassContext,
     model: Model,
@@ -99,6 +99,15 @@ export const reorderTolerance: Tolerance = {
 /** Tolerance of rewrites that compute the same numbers. */
 export const exactTolerance: Tolerance = { kind: "elementwise", absolute: 0, relative: 0 };
 
+/** The workbench of a pass that cannot do without. Throws `calibration-failed`. */
+export function requiredWorkbench({ workbench }: PassContext): Workbench {
+  if (workbench !== undefined) return workbench;
+  throw new FleetError(
+    "calibration-failed",
+    "it needs calibration data and there are none: add samples",
+  );
+}
+
 /** Options of passes that have none. */
 export const noOptions = z.strictObject({});
 
@@ -108,13 +117,16 @@ export function definePass<S extends z.ZodType>(definition: PassDefinition<S>): 
     name,
     summary,
     options: definition.options,
-    needsSamples: definition.needsSamples === true || definition.calibration !== undefined,
     bind(input) {
       const parsed = definition.options.safeParse(input ?? {});
       if (!parsed.success) throw invalidOptions(name, parsed.error);
       const options = parsed.data;
+      const { needsSamples = false } = definition;
       return {
         name,
+        needsSamples:
+          definition.calibration !== undefined ||
+          (typeof needsSamples === "boolean" ? needsSamples : needsSamples(options)),
         tolerance,
         notApplicable: (model) => definition.notApplicable?.(model, options),
         requires: (model) => definition.requires?.(model, options),

@@ -96,8 +96,7 @@ export function recipeHash(recipe: Recipe): string {
 
 /** What the caller of a recipe must have at hand. */
 export function recipeNeeds(recipe: Recipe): RecipeNeeds {
-  const samples = recipe.passes.some(({ pass }) => findPass(pass)?.needsSamples === true);
-  return { samples };
+  return { samples: bindPasses(recipe).some(({ needsSamples }) => needsSamples) };
 }
 
 function parseYaml(text: string): unknown {

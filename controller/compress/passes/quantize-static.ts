@@ -12,7 +12,6 @@
  * integers they get in `layers.ts`, how they are written in `qdq-writer.ts`.
  */
 import { z } from "zod";
-import { FleetError } from "../../../shared/errors.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
@@ -21,8 +20,13 @@ import type { TensorProto } from "../../onnx/schema.ts";
 import { tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { calibrationOptions } from "../calibration/registry.ts";
 import { narrowRanges } from "../equalize/narrow-ranges.ts";
-import type { Workbench } from "../execute.ts";
-import { definePass, type PassContext, type PassResult, type Report } from "../pass.ts";
+import {
+  definePass,
+  type PassContext,
+  type PassResult,
+  type Report,
+  requiredWorkbench,
+} from "../pass.ts";
 import { correctBiases } from "../quantize/bias-correction.ts";
 import { type Grams, openGrams } from "../quantize/gram.ts";
 import {
@@ -148,18 +152,19 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
 
 /** What the strategies want to know of the layers' inputs; undefined when they want nothing. */
 async function openedGrams(
-  { workbench, signal }: PassContext,
+  context: PassContext,
   model: Model,
   outputs: readonly string[],
   { weightScale, rounding }: Options,
 ): Promise<Grams | undefined> {
   if (!weightScale.needsGram && !rounding.needsGram) return undefined;
   const nodes = outputs.map((output) => model.graph.producerOf(output)!);
-  return openGrams({ model, nodes, workbench: required(workbench), signal });
+  const workbench = requiredWorkbench(context);
+  return openGrams({ model, nodes, workbench, signal: context.signal });
 }
 
 async function biasesCorrected(
-  { workbench, signal }: PassContext,
+  context: PassContext,
   models: { readonly float: Model; readonly quantized: Model },
   written: readonly WrittenLayer[],
   { biasCorrection }: Options,
@@ -168,12 +173,8 @@ async function biasesCorrected(
   const layers = written.flatMap(({ node, floatOutput, bias }) =>
     bias === undefined ? [] : [{ node, floatOutput, bias }],
   );
-  return correctBiases({ ...models, layers, workbench: required(workbench), signal });
-}
-
-function required(workbench: Workbench | undefined): Workbench {
-  if (workbench !== undefined) return workbench;
-  throw new FleetError("calibration-failed", "there is no calibration data: add samples");
+  const workbench = requiredWorkbench(context);
+  return correctBiases({ ...models, layers, workbench, signal: context.signal });
 }
 
 /** A linear layer as it stands in the quantized graph. */

@@ -33,13 +33,14 @@ import {
   tensorFloats,
   tensorShape,
 } from "../../onnx/tensor.ts";
-import { definePass, type PassResult } from "../pass.ts";
+import { definePass, type PassContext, type PassResult, requiredWorkbench } from "../pass.ts";
 import { blockScaleOption } from "../quantize/block-scale/registry.ts";
 import type { BlockFormat, BlockScale, CodeBits } from "../quantize/block-scale/strategy.ts";
 import { packRows, quantizeBlocks } from "../quantize/blocks.ts";
+import { type Grams, openGrams } from "../quantize/gram.ts";
 import { nodeLabel } from "../quantize/selection.ts";
 import { addStoredConstant, type StoredForm, storedOpsetMin } from "../quantize/stored-constant.ts";
-import { weightRows } from "../quantize/weight-rows.ts";
+import { type Gram, weightRows } from "../quantize/weight-rows.ts";
 
 const bitsOption = z.union([z.literal(2), z.literal(4), z.literal(8)]);
 
@@ -60,6 +61,11 @@ const options = z
     symmetric: z.boolean().default(true),
     /** How scales are chosen; without it min-max for 8 bits and mse below. */
     blockScale: blockScaleOption.optional(),
+    /**
+     * Error feedback looks at what layers read on calibration samples, so that what one weight loses
+     * others make good; embeddings and layers with very long rows are rounded to the nearest anyway.
+     */
+    rounding: z.enum(["nearest", "error-feedback"]).default("nearest"),
     /** 4 multiplies integers; 0 multiplies floats, which is slower and keeps activations exact. */
     accuracyLevel: z.union([z.literal(0), z.literal(4)]).default(4),
     embeddings: z.boolean().default(true),
@@ -91,7 +97,8 @@ export const quantizeWeights = definePass({
     if (model.opset >= needed) return undefined;
     return `operator set ${needed} is needed, the model has ${model.opset}: run convert-opset with target ${needed} before`;
   },
-  run: (_context, model, pass) => rewriteAll(model, pass),
+  needsSamples: ({ rounding }) => rounding !== "nearest",
+  run: rewriteAll,
 });
 
 /** What becomes of a weight. */
@@ -218,17 +225,23 @@ function strategyFor(bits: CodeBits, pass: Options): BlockScale {
 
 // ── rewriting ───────────────────────────────────────────────────────────────────────────────────
 
-function rewriteAll(model: Model, pass: Options): PassResult {
+async function rewriteAll(context: PassContext, model: Model, pass: Options): Promise<PassResult> {
   const { graph } = model;
   const { chosen, kept } = planWeights(graph, pass);
   const shared = new Map<string, string[]>();
-  for (const choice of chosen) {
-    const weight = choice.node.input(choice.weightInput);
-    const { axis } = choice.layout;
-    const key = [choice.kind, weight, axis].join();
-    const constants = shared.get(key) ?? addConstants(graph, choice, pass);
-    shared.set(key, constants);
-    rewriters[choice.kind](graph, choice, constants, pass);
+  const grams = await openedGrams(context, model.clone(), chosen, pass);
+  try {
+    for (const choice of chosen) {
+      const weight = choice.node.input(choice.weightInput);
+      const { axis } = choice.layout;
+      const key = [choice.kind, weight, axis].join();
+      const evidence = await grams?.of(choice.node.output(0));
+      const constants = shared.get(key) ?? addConstants(graph, choice, pass, evidence?.gram);
+      shared.set(key, constants);
+      rewriters[choice.kind](graph, choice, constants, pass);
+    }
+  } finally {
+    await grams?.close();
   }
   for (const name of [...graph.initializers.keys()]) {
     const isRead = graph.consumersOf(name).length > 0;
@@ -244,12 +257,33 @@ function rewriteAll(model: Model, pass: Options): PassResult {
       embeddings: count("embedding"),
       stored: count("stored"),
       kept,
+      ...(grams === undefined ? {} : { roundedToNearest: grams.leftOut }),
     },
   };
 }
 
+/** What rounding wants to know of the layers' inputs; undefined when it wants nothing. */
+async function openedGrams(
+  context: PassContext,
+  model: Model,
+  chosen: readonly Choice[],
+  { rounding }: Options,
+): Promise<Grams | undefined> {
+  if (rounding === "nearest") return undefined;
+  const nodes = chosen.flatMap(({ kind, node }) =>
+    kind === "embedding" || node.is("Gather") ? [] : [model.graph.producerOf(node.output(0))!],
+  );
+  const workbench = requiredWorkbench(context);
+  return openGrams({ model, nodes, workbench, signal: context.signal });
+}
+
 /** The weight in its new form: names of codes, scales and zero points, or of one stored constant. */
-function addConstants(graph: Graph, choice: Choice, pass: Options): string[] {
+function addConstants(
+  graph: Graph,
+  choice: Choice,
+  pass: Options,
+  gram: Gram | undefined,
+): string[] {
   const { kind, node, weightInput, shape, layout, bits } = choice;
   const hint = node.input(weightInput);
   const values = tensorFloats(graph.constant(hint)!);
@@ -259,9 +293,9 @@ function addConstants(graph: Graph, choice: Choice, pass: Options): string[] {
     const { blockSize, symmetric } = format;
     const form = storedForm(pass);
     const stored = { hint, values, shape, layout, bits: bits as 4 | 8, symmetric, blockSize };
-    return [addStoredConstant(graph, { ...stored, strategy, form })];
+    return [addStoredConstant(graph, { ...stored, strategy, form, gram })];
   }
-  return addBlocks(graph, choice, { hint, values, format, strategy });
+  return addBlocks(graph, choice, { hint, values, format, strategy, gram });
 }
 
 function addBlocks(
@@ -272,12 +306,14 @@ function addBlocks(
     readonly values: Float32Array;
     readonly format: BlockFormat;
     readonly strategy: BlockScale;
+    readonly gram: Gram | undefined;
   },
 ): string[] {
   const { hint, format } = source;
   const { bits, blockSize, symmetric } = format;
   const rows = weightRows(source.values, layout);
-  const { codes, scales, zeroPoints, blocks } = quantizeBlocks(rows, format, source.strategy);
+  const coded = quantizeBlocks(rows, format, source.strategy, source.gram);
+  const { codes, scales, zeroPoints, blocks } = coded;
   const { channels, length } = rows;
   const isTable = kind === "embedding";
   // A table ends with its rows; a product's rows are filled up to whole blocks.

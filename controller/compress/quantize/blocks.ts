@@ -7,8 +7,9 @@
  * Source: onnxruntime 1.30, docs/ContribOperators.md, MatMulNBits; the packing is that of its B.
  */
 import type { BlockFormat, BlockParameters, BlockScale, CodeBits } from "./block-scale/strategy.ts";
+import { roundWithFeedback } from "./error-feedback.ts";
 import { roundHalfEven } from "./scale.ts";
-import type { WeightRows } from "./weight-rows.ts";
+import type { Gram, WeightRows } from "./weight-rows.ts";
 
 export interface BlockCodes {
   /** [rows, blocks · blockSize]; behind the end of a row lie zero points. */
@@ -21,12 +22,17 @@ export interface BlockCodes {
   readonly blocks: number;
 }
 
-/** Codes of every row; the strategy chooses each block's parameters, rounding is to the nearest. */
+/**
+ * Codes of every row; the strategy chooses each block's parameters. Rounding is to the nearest, or with
+ * a Gram matrix of the layer's inputs by error feedback.
+ */
 export function quantizeBlocks(
-  { values, channels, length }: WeightRows,
+  rows: WeightRows,
   format: BlockFormat,
   strategy: BlockScale,
+  gram?: Gram,
 ): BlockCodes {
+  const { values, channels, length } = rows;
   const { blockSize, bits } = format;
   const blocks = Math.ceil(length / blockSize);
   const codes = new Uint8Array(channels * blocks * blockSize);
@@ -42,6 +48,13 @@ export function quantizeBlocks(
     const row = codes.subarray(at * blockSize, (at + 1) * blockSize).fill(parameters.zeroPoint);
     for (let index = 0; index < block.length; index++) {
       row[index] = codeOf(block[index]!, parameters, bits);
+    }
+  }
+  if (gram !== undefined) {
+    const grid = { rows, scales, zeroPoints, blockLength: blockSize };
+    const fed = roundWithFeedback({ ...grid, codes: { min: 0, max: 2 ** bits - 1 }, gram });
+    for (let row = 0; row < channels; row++) {
+      codes.set(fed.subarray(row * length, (row + 1) * length), row * blocks * blockSize);
     }
   }
   return { codes, scales, zeroPoints, blocks };

@@ -20,7 +20,7 @@ import type { ChannelLayout } from "../../onnx/ops/op-fact.ts";
 import { floatTensor, intTensor, makeTensor } from "../../onnx/tensor.ts";
 import type { BlockFormat, BlockScale } from "./block-scale/strategy.ts";
 import { type BlockCodes, packRows, quantizeBlocks } from "./blocks.ts";
-import { toLayout, weightRows } from "./weight-rows.ts";
+import { type Gram, toLayout, weightRows } from "./weight-rows.ts";
 
 export type StoredForm = "cast" | "dequantize-linear";
 
@@ -36,6 +36,8 @@ export interface StoredConstant {
   /** Values per block of a channel; the whole channel when it cannot be cut into such blocks evenly. */
   readonly blockSize?: number | undefined;
   readonly strategy: BlockScale;
+  /** As in `quantizeBlocks`. */
+  readonly gram?: Gram | undefined;
   readonly form: StoredForm;
 }
 
@@ -53,7 +55,7 @@ export function addStoredConstant(graph: Graph, constant: StoredConstant): strin
   const isCuttable = (layout.outer === 1 || layout.inner === 1) && rows.length % asked === 0;
   const blockSize = isCuttable ? asked : rows.length;
   const format: BlockFormat = { bits, blockSize, symmetric };
-  const coded = quantizeBlocks(rows, format, strategy);
+  const coded = quantizeBlocks(rows, format, strategy, constant.gram);
   const parts = new Parts(graph, constant, format, coded);
   const floats = form === "cast" ? parts.addCast() : parts.addDequantizeLinear();
   return parts.reshaped(floats);

@@ -151,3 +151,38 @@ describe("bias correction", () => {
     expect(journal[0]!.report["skippedChannels"]).toBeGreaterThan(0);
   });
 });
+
+describe("error feedback in quantize-weights", () => {
+  const bound = (options: Record<string, unknown>) =>
+    findPass("quantize-weights")!.bind({ bits: 4, convolutionBits: 4, ...options });
+  const stored = (options: Record<string, unknown>) =>
+    runPasses({
+      model: opset21(),
+      passes: [bound(options)],
+      workbench: workbenchOf(() => calibrationSeeds.map(feeds)),
+    });
+  const opset21 = () => {
+    const model = net();
+    model.setOpset("", 21);
+    model.setIrVersion(10);
+    return model;
+  };
+
+  it("is nearer to the float net, with products in blocks and convolutions in channels", async () => {
+    for (const options of [{}, { symmetric: false }]) {
+      const plain = await stored(options);
+      const { model, journal } = await stored({ ...options, rounding: "error-feedback" });
+      expect(await quality(model)).toBeGreaterThan((await quality(plain.model)) + 1);
+      expect(journal[0]!.report).toMatchObject({ products: 1, stored: 3, roundedToNearest: [] });
+    }
+  });
+
+  it("needs samples, which rounding to the nearest does not", async () => {
+    expect(bound({}).needsSamples).toBe(false);
+    const fed = bound({ rounding: "error-feedback" });
+    expect(fed.needsSamples).toBe(true);
+    await expect(runPasses({ model: opset21(), passes: [fed] })).rejects.toMatchObject({
+      code: "calibration-failed",
+    });
+  });
+});
