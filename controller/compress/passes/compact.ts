@@ -18,6 +18,7 @@
  * Invariant: names are given in an order that they do not change, so a second run changes nothing.
  */
 import { createHash } from "node:crypto";
+import { dataTypeOfCode } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import { Model } from "../../onnx/model.ts";
 import { type Node, normalDomain } from "../../onnx/node.ts";
@@ -122,7 +123,8 @@ function slimNode(node: Node, graph: Graph, name: string | undefined): NodeProto
 function hasIdleZeroPoint(node: Node, graph: Graph): boolean {
   if (!node.is("DequantizeLinear") || graph.constant(node.input(0)) === undefined) return false;
   const zeroPoint = graph.constant(node.input(2));
-  if (zeroPoint === undefined || needsZeroPoint(node, graph)) return false;
+  if (zeroPoint === undefined || !isReadable(zeroPoint) || needsZeroPoint(node, graph))
+    return false;
   return tensorData(zeroPoint).every((value: number | bigint) => value === 0 || value === 0n);
 }
 
@@ -152,15 +154,19 @@ function equalInitializers(graph: Graph, tensors: readonly TensorProto[]): Map<s
   const aliases = new Map<string, string>();
   for (const tensor of tensors) {
     const name = nameOf(tensor);
-    // Text has no typed array; a visible initializer must keep its name.
     const isVisible = graph.isInput(name) || graph.isOutput(name);
-    if (isVisible || tensor.stringData.length > 0) continue;
+    if (isVisible || !isReadable(tensor)) continue;
     const key = contentKey(tensor);
     const earlier = byContent.get(key);
     if (earlier === undefined) byContent.set(key, name);
     else aliases.set(name, earlier);
   }
   return aliases;
+}
+
+/** False for text and 8-bit floats, which have no typed array here. */
+function isReadable(tensor: TensorProto): boolean {
+  return dataTypeOfCode(tensor.dataType ?? 0) !== undefined;
 }
 
 function contentKey(tensor: TensorProto): string {

@@ -17,7 +17,7 @@
  * Source: onnxruntime 1.30, qdq_selectors.cc, qdq_actions.cc, relu_quantizelinear.cc.
  */
 import { z } from "zod";
-import type { DataType } from "../../onnx/data-type.ts";
+import { type DataType, dataTypeOfCode, dataTypes } from "../../onnx/data-type.ts";
 import { elementTypes } from "../../onnx/element-types.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
@@ -199,6 +199,8 @@ class Conversion {
     const dataInputs = form.dataInputs ?? all.filter((index) => index !== form.bias);
     const dequantizers = dataInputs.map((index) => this.#dequantizer(node.input(index)));
     if (dequantizers.includes(undefined)) return "not all of its inputs are codes";
+    const isCoded = dataInputs.every((index) => this.#hasFittingScales(node, index));
+    if (!isCoded) return "its scales do not lie along the axis of output channels";
     const biasName = form.bias === undefined ? "" : node.input(form.bias);
     const bias = biasName === "" ? "" : this.#biasCodes(biasName);
     if (bias === undefined) return "its bias is not int32 codes";
@@ -263,6 +265,20 @@ class Conversion {
     return codes !== undefined && this.#types.get(codes) === "int32" ? codes : undefined;
   }
 
+  /** One scale, or for a constant weight one per output channel: kernels on codes know no others. */
+  #hasFittingScales(node: Node, index: number): boolean {
+    const dequantize = this.#dequantizer(node.input(index))!;
+    const scales = this.#graph.constant(dequantize.input(1));
+    if (scales === undefined) return false;
+    if (tensorElements(scales) === 1) return true;
+    const fact = factOf(node)?.weight;
+    const codes = this.#graph.constant(dequantize.input(0));
+    if (fact?.input !== index || codes === undefined) return false;
+    const { length } = codes.dims;
+    const axis = dequantize.int("axis", 1);
+    return fact.layout(node, tensorShape(codes))?.axis === (axis < 0 ? axis + length : axis);
+  }
+
   /** The DequantizeLinear that makes a value, when its codes have one axis of scales or none. */
   #dequantizer(name: string): Node | undefined {
     const node = this.#graph.producerOf(name);
@@ -272,7 +288,7 @@ class Conversion {
   #sinkOf(output: string): Sink | undefined {
     const graph = this.#graph;
     const next = graph.onlyConsumerOf(output);
-    if (next?.is("QuantizeLinear")) return sinkAt(next, []);
+    if (next?.is("QuantizeLinear")) return this.#sinkAt(next, []);
     const role = next === undefined ? undefined : factOf(next)?.quantization;
     if (next === undefined || role?.kind !== "absorbed") return undefined;
     const last = graph.onlyConsumerOf(next.output(0));
@@ -284,7 +300,14 @@ class Conversion {
       codes !== undefined &&
       codes.min >= bounds.min &&
       codes.max <= bounds.max;
-    return isNeedless ? sinkAt(last, [next]) : undefined;
+    return isNeedless ? this.#sinkAt(last, [next]) : undefined;
+  }
+
+  /** Undefined for a QuantizeLinear without zero point, or with several scales. */
+  #sinkAt(quantize: Node, absorbed: readonly Node[]): Sink | undefined {
+    const [, scale = "", zeroPoint = ""] = quantize.inputs;
+    if (zeroPoint === "" || scalarOf(this.#graph.constant(scale)) === undefined) return undefined;
+    return { codes: quantize.output(0), scale, zeroPoint, nodes: [...absorbed, quantize] };
   }
 
   /** What the first and the last code of a QuantizeLinear stand for. */
@@ -351,14 +374,9 @@ class Conversion {
   }
 }
 
-function sinkAt(quantize: Node, absorbed: readonly Node[]): Sink | undefined {
-  const [, scale, zeroPoint] = quantize.inputs;
-  if (scale === undefined || zeroPoint === undefined || zeroPoint === "") return undefined;
-  return { codes: quantize.output(0), scale, zeroPoint, nodes: [...absorbed, quantize] };
-}
-
 function scalarOf(tensor: TensorProto | undefined): number | undefined {
-  if (tensor === undefined || tensorElements(tensor) !== 1) return undefined;
-  const data = tensor.dataType === 1 ? tensorFloats(tensor) : tensorData(tensor);
+  const type = dataTypeOfCode(tensor?.dataType ?? 0);
+  if (tensor === undefined || type === undefined || tensorElements(tensor) !== 1) return undefined;
+  const data = dataTypes[type].isFloat ? tensorFloats(tensor) : tensorData(tensor);
   return Number(data[0]);
 }

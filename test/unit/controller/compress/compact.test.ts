@@ -173,6 +173,21 @@ describe("small parts", () => {
     expect(result.graph.initializers.size).toBe(3);
   });
 
+  it("text and types without an array are written as they were", async () => {
+    const built = model();
+    const text = { dims: [1n], dataType: 8, stringData: [new TextEncoder().encode("label")] };
+    const scale = { dims: [], dataType: 17, stringData: [], rawData: Uint8Array.of(0) };
+    const rest = { externalData: [], metadataProps: [] };
+    built.graph.setInitializer({ ...text, ...rest, name: "text" });
+    built.graph.setInitializer({ ...scale, ...rest, name: "tiny" });
+    built.graph.addNode({ opType: "Identity", inputs: ["text"], outputs: ["label"] });
+    built.graph.addNode({ opType: "Identity", inputs: ["tiny"], outputs: ["float8"] });
+    const { result } = await compacted(built);
+    const tensors = [...result.graph.initializers.values()];
+    expect(tensors.flatMap(({ stringData }) => stringData)).toEqual(text.stringData);
+    expect(tensors.find(({ dataType }) => dataType === 17)!.rawData).toEqual(scale.rawData);
+  });
+
   it("attributes at their default go, others stay", async () => {
     const { result } = await compacted(model());
     const [conv, leaky] = result.graph.nodes;

@@ -221,6 +221,31 @@ describe("what stays in QDQ form", () => {
     expect(report["kept"]).toEqual(["y_node: not all of its inputs are codes"]);
   });
 
+  it("a weight with a scale per row that is summed over, and a constant per channel of a sum", async () => {
+    const matMul = between(
+      [
+        node("DequantizeLinear", ["w", "sw"], ["w_d"], { axis: { int: 0 } }),
+        node("MatMul", ["x_d", "w_d"], ["y"]),
+      ],
+      [int8Tensor("w", [6, 6], 1), floatTensor("sw", [6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03])],
+    );
+    const sum = between(
+      [
+        node("DequantizeLinear", ["k", "sk", "zk"], ["k_d"], { axis: { int: -1 } }),
+        node("Add", ["x_d", "k_d"], ["y"]),
+      ],
+      [
+        makeTensor({ name: "k", type: "uint8", shape: [6], data: Uint8Array.of(1, 2, 3, 4, 5, 6) }),
+        makeTensor({ name: "zk", type: "uint8", shape: [6], data: new Uint8Array(6) }),
+        floatTensor("sk", [6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]),
+      ],
+    );
+    for (const model of [matMul, sum]) {
+      const { report } = await converted(model);
+      expect(report["kept"]).toEqual([expect.stringContaining("axis of output channels")]);
+    }
+  });
+
   it("a Relu that cuts codes off, with the operator before it", async () => {
     const relu = (zeroPoint: string): Model =>
       between(
