@@ -105,10 +105,10 @@ async function compress(
   quantization: Record<string, unknown> = {},
 ): Promise<Extract<ApplyRecipeResult, { outcome: "made" }>> {
   const recipe = recipes.find((each) => each.name === name)!;
-  const passes = recipe.passes.map(({ pass, options }) =>
-    pass === "quantize-static"
-      ? { pass, options: { ...options, ...quantization } }
-      : { pass, options },
+  const passes = recipe.passes.map((step) =>
+    step.pass === "quantize-static"
+      ? { ...step, options: { ...step.options, ...quantization } }
+      : step,
   );
   const result = await applyRecipe({
     modelBytes: original,

@@ -118,6 +118,7 @@ describe("a version", () => {
       "int8-recurrent",
       "int8-static",
       "int8-static-recovered",
+      "int8-static-recovered-reduced-range",
       "int8-static-reduced-range",
       "int8-weights",
     ]);

@@ -31,6 +31,7 @@ describe("the recipes that come along", () => {
       "int8-static",
       "int8-static-recovered",
       "int8-static-reduced-range",
+      "int8-static-recovered-reduced-range",
       "int8-dynamic",
       "int8-weights",
       "int4-weights",
