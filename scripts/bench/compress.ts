@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { publishedAccuracy } from "./compress/answer.ts";
 import { ourVariants } from "./compress/candidates.ts";
+import { type CommandResult, commandRows, timeCommands } from "./compress/commands.ts";
 import {
   type Duel,
   duelRow,
@@ -26,6 +27,7 @@ import type { Subject } from "./compress/subject.ts";
 import { type SubjectSource, subjectSources } from "./compress/subjects/registry.ts";
 import { compareTimes, type TimeResult, timeRow } from "./compress/time.ts";
 import { atLeast, atMost, type Bar, type Benchmark, type Outcome, type Row } from "./frame.ts";
+import { processorsBenchmark } from "./processors.ts";
 
 interface Findings {
   readonly rows: Row[];
@@ -35,6 +37,7 @@ interface Findings {
   readonly times: TimeResult[];
   readonly parities: ParityResult[];
   readonly memory: MemoryResult[];
+  readonly commands: CommandResult[];
   /** Published accuracies that were not measured again, to the decimal that was published. */
   readonly mismatches: string[];
 }
@@ -51,21 +54,56 @@ export const compressBenchmark: Benchmark = {
       times: [],
       parities: [],
       memory: [],
+      commands: [],
       mismatches: [],
     };
     const folder = mkdtempSync(path.join(tmpdir(), "fleetfit-compress-"));
     try {
       for (const source of chosenSources()) await measure(source, { folder, findings, say });
-      findings.memory.push(await compareMemory(say));
-      findings.rows.push(...findings.memory.map(memoryRow));
+      if (hasModel("resnet8")) await measureResnet8(folder, findings, say);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
     // A bar of which nothing was measured says nothing: some models only were run.
     const bars = barsOf(findings).filter(({ value }) => Number.isFinite(value));
-    return { rows: findings.rows, bars };
+    if (!wantsAll()) return { rows: findings.rows, bars };
+    const processors = await processorsBenchmark.run(say);
+    const rows = [...findings.rows, ...processors.rows.map(processorRow)];
+    return { rows, bars: [...bars, ...processors.bars] };
   },
 };
+
+/** What is measured on one model for all. */
+async function measureResnet8(
+  folder: string,
+  findings: Findings,
+  say: (line: string) => void,
+): Promise<void> {
+  const memory = await compareMemory(say);
+  const commands = await timeCommands(folder, say);
+  findings.memory.push(memory);
+  findings.commands.push(commands);
+  findings.rows.push(memoryRow(memory), ...commandRows(commands));
+}
+
+/** A row of the processors' own benchmark in the columns of this one. */
+function processorRow({ model, file, processor, ...values }: Row): Row {
+  return row("processor", String(model), `${file} on ${processor}`, {
+    fp32: null,
+    ours: Number(values["foretold"]),
+    theirs: Number(values["measured"]),
+    figure: Number(values["wrongNumbers"]),
+    note: `percent foretold and measured, wrong numbers; here ${values["here"]}`,
+  });
+}
+
+function wantsAll(): boolean {
+  return process.env["FLEETFIT_BENCH_MODELS"] === undefined;
+}
+
+function hasModel(name: string): boolean {
+  return chosenSources().some((source) => source.name === name);
+}
 
 function chosenSources(): readonly SubjectSource[] {
   const names = process.env["FLEETFIT_BENCH_MODELS"]?.split(",");
@@ -139,7 +177,16 @@ function refusalRows(
   );
 }
 
-function barsOf({ duels, speeds, sizes, times, parities, memory, mismatches }: Findings): Bar[] {
+function barsOf({
+  duels,
+  speeds,
+  sizes,
+  times,
+  parities,
+  memory,
+  commands,
+  mismatches,
+}: Findings): Bar[] {
   const timeRatios = times.map(({ oursMs, theirsMs }) => oursMs / theirsMs);
   const differences = parities.reduce((sum, { different }) => sum + different.length, 0);
   return [
@@ -148,6 +195,11 @@ function barsOf({ duels, speeds, sizes, times, parities, memory, mismatches }: F
     ...speedBars(speeds),
     ...sizeBars(sizes),
     atMost("time to compress / theirs, worst", worstOf(timeRatios), 0.5),
+    atMost(
+      "search over all recipes on ResNet-8, 1,000 golden images, s",
+      worstOf(commands.map(({ searchMs }) => searchMs / 1_000)),
+      180,
+    ),
     atMost(
       "memory of calibrating on 10,000 images / on 100",
       worstOf(memory.map(({ fewBytes, manyBytes }) => manyBytes / fewBytes)),

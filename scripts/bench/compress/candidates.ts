@@ -36,16 +36,14 @@ const calibrations = {
 const shippedRecipes = new Map(
   parseRecipes(fs.readFileSync(recipes, "utf8")).map((each) => [each.name, each]),
 );
-/** What comes before quantization in the recipe that comes with the program. */
-const preparation = shippedRecipes.get("int8-static")!.passes.filter(({ pass }) => !isLast(pass));
-
-function isLast(pass: string): boolean {
-  return ["compact", "to-qoperator"].includes(pass) || pass.startsWith("quantize");
-}
+const shippedStatic = shippedRecipes.get("int8-static")!.passes;
+const quantizationAt = shippedStatic.findIndex(({ pass }) => pass === "quantize-static");
+/** What comes before and behind quantization in the recipe that comes with the program. */
+const preparation = shippedStatic.slice(0, quantizationAt);
+const ending = shippedStatic.slice(quantizationAt + 1);
 
 function made(name: string, scheme: Scheme, steps: Steps): Candidate {
-  const shrink = [{ pass: "to-qoperator", optional: true }, { pass: "compact" }];
-  const passes = [...preparation, ...steps, ...shrink];
+  const passes = [...preparation, ...steps, ...ending];
   return { scheme, recipe: { name, summary: "A candidate of the benchmark.", passes } };
 }
 
@@ -55,61 +53,81 @@ function shipped(name: string, scheme: Scheme): Candidate {
 
 const schemesOfStatic = ["int8-channel", "int8-tensor"] as const;
 
-/** Static int8 with every calibration, of the model as it is. */
-function staticRecipes(): Candidate[] {
-  return schemesOfStatic.flatMap((scheme) =>
-    Object.entries(calibrations).map(([name, calibration]) =>
-      made(`${scheme}-${name}`, scheme, [static8(scheme, calibration)]),
-    ),
-  );
+/** What is done beside observing: passes before quantization, and options of it. */
+interface Recovery {
+  readonly steps?: Steps;
+  readonly options?: object;
+  readonly calibrations: readonly (keyof typeof calibrations)[];
 }
 
-function static8(scheme: (typeof schemesOfStatic)[number], calibration: object): Steps[number] {
-  const perChannel = scheme === "int8-channel";
-  return { pass: "quantize-static", options: { perChannel, calibration } };
-}
+/** The passes that come before quantization in `int8-static-recovered`. */
+const equalization = shippedRecipes
+  .get("int8-static-recovered")!
+  .passes.filter(({ pass }) => pass.startsWith("equalize") || pass === "smooth-quant");
 
-/** What makes a model easier to quantize, by the short name in a recipe. */
-const preparers: Readonly<Record<string, Steps>> = {
-  equalized: [{ pass: "equalize-cross-layer" }],
-  gated: [{ pass: "equalize-cross-layer" }, { pass: "equalize-gates" }],
-  smooth: [{ pass: "smooth-quant" }],
-  recurrent: [{ pass: "quantize-recurrent" }],
+const bias = { biasCorrection: true };
+const feedback = { ...bias, rounding: { strategy: "error-feedback" } };
+const cutTails = { cutGateTails: true };
+
+/** By the short name in a recipe. */
+const recoveries: Readonly<Record<string, Recovery>> = {
+  plain: { calibrations: Object.keys(calibrations) as (keyof typeof calibrations)[] },
+  bias: { options: bias, calibrations: ["minmax", "mean"] },
+  feedback: { options: feedback, calibrations: ["minmax", "mean"] },
+  equalized: {
+    ...{ steps: equalization, options: cutTails },
+    calibrations: ["minmax", "mean", "p99-99"],
+  },
+  recovered: {
+    ...{ steps: equalization, options: { ...cutTails, ...feedback } },
+    calibrations: ["minmax", "mean", "p99-99"],
+  },
 };
 
-/** Static int8 behind each preparer. */
-function preparedRecipes(): Candidate[] {
-  return Object.entries(preparers).flatMap(([preparer, steps]) =>
-    schemesOfStatic.flatMap((scheme) =>
-      (["minmax", "mean", "p99-99"] as const).map((name) =>
-        made(`${scheme}-${preparer}-${name}`, scheme, [
-          ...steps,
-          static8(scheme, calibrations[name]),
+/** Static int8 with each recovery. */
+function staticRecipes(): Candidate[] {
+  return schemesOfStatic.flatMap((scheme) =>
+    Object.entries(recoveries).flatMap(([name, recovery]) =>
+      recovery.calibrations.map((calibration) =>
+        made(`${scheme}-${name}-${calibration}`, scheme, [
+          ...(recovery.steps ?? []),
+          static8(scheme, calibrations[calibration], recovery.options),
         ]),
       ),
     ),
   );
 }
 
-/** Static int8 in its smallest forms: embeddings stored in 8 bits too, operators on integers. */
-function smallRecipes(): Candidate[] {
-  return schemesOfStatic.flatMap((scheme) => [
-    made(`${scheme}-tables`, scheme, [
-      static8(scheme, calibrations.minmax),
-      { pass: "quantize-weights", options: { bits: 8 } },
-    ]),
-    made(`${scheme}-qoperator`, scheme, [
-      static8(scheme, calibrations.minmax),
-      { pass: "to-qoperator" },
-    ]),
-  ]);
+function step(pass: string, options: object = {}): Steps[number] {
+  return { pass, optional: false, options: { ...options } };
+}
+
+function static8(
+  scheme: (typeof schemesOfStatic)[number],
+  calibration: object,
+  more: object = {},
+): Steps[number] {
+  const perChannel = scheme === "int8-channel";
+  return step("quantize-static", { perChannel, calibration, ...more });
+}
+
+/** Embeddings stored in 8 bits beside static int8; static int8 left in QDQ form. */
+function otherForms(): Candidate[] {
+  return schemesOfStatic.flatMap((scheme) => {
+    const quantized = static8(scheme, calibrations.minmax);
+    const tables = { ...step("quantize-weights"), optional: true };
+    const qdq = made(`${scheme}-qdq`, scheme, [quantized]);
+    const passes = [...preparation, quantized, step("compact")];
+    return [
+      made(`${scheme}-tables`, scheme, [quantized, tables]),
+      { ...qdq, recipe: { ...qdq.recipe, passes } },
+    ];
+  });
 }
 
 function weightRecipes(): Candidate[] {
   const of = (bits: 2 | 4 | 8, name: string, options: object): Candidate =>
-    made(`w${bits}-${name}`, `w${bits}`, [
-      { pass: "quantize-weights", options: { bits, ...options } },
-    ]);
+    made(`w${bits}-${name}`, `w${bits}`, [step("quantize-weights", { bits, ...options })]);
   return [
     ...([8, 4, 2] as const).flatMap((bits) => [
       of(bits, "symmetric", {}),
@@ -124,25 +142,20 @@ function weightRecipes(): Candidate[] {
 function candidates(): Candidate[] {
   return [
     shipped("fp32-clean", "fp32"),
-    made("fp32-compact", "fp32", []),
-    made("fp16", "fp16", [{ pass: "float16" }]),
-    made("int8-dynamic", "int8-dynamic", [{ pass: "quantize-dynamic" }]),
+    made("fp32-compact", "fp32", [step("compact")]),
+    shipped("fp16", "fp16"),
+    made("int8-dynamic", "int8-dynamic", [step("quantize-dynamic")]),
     made("int8-dynamic-stored", "int8-dynamic", [
-      { pass: "quantize-dynamic" },
-      { pass: "quantize-weights" },
+      step("quantize-dynamic"),
+      { ...step("quantize-weights"), optional: true },
     ]),
-    made("int8-recurrent", "int8-dynamic", [{ pass: "quantize-recurrent" }]),
-    made("int8-recurrent-dynamic", "int8-dynamic", [
-      { pass: "quantize-recurrent" },
-      { pass: "quantize-dynamic" },
-    ]),
+    shipped("int8-recurrent", "int8-dynamic"),
     made("w8-recurrent", "w8", [
-      { pass: "quantize-recurrent", options: { lstm: "stored" } },
-      { pass: "quantize-weights", options: { bits: 8 } },
+      step("quantize-recurrent", { lstm: "stored" }),
+      { ...step("quantize-weights"), optional: true },
     ]),
     ...staticRecipes(),
-    ...preparedRecipes(),
-    ...smallRecipes(),
+    ...otherForms(),
     ...weightRecipes(),
   ];
 }
@@ -154,15 +167,16 @@ export function preparationRecipe(): Recipe {
 
 /** The recipe whose time is compared with the rival's: static int8 per channel with observed extremes. */
 export function timedRecipe(): Recipe {
-  return recipeNamed("int8-channel-minmax");
+  return recipeNamed("int8-channel-plain-minmax");
 }
 
 /** Of the candidates those with these words in their names, for models that take long. */
-const few = /^(fp|int8-(dynamic|(channel|tensor)(-gated)?-(minmax|mean|p99-99)$)|w[48]-symmetric)/;
+const few =
+  /^(fp|int8-(dynamic|(channel|tensor)-(plain|equalized)-(minmax|mean)$)|w[48]-symmetric)/;
 
 /** The recipe whose memory is measured: its calibration needs histograms of all values. */
 export function histogramRecipe(): Recipe {
-  return recipeNamed("int8-channel-p99-99");
+  return recipeNamed("int8-channel-plain-p99-99");
 }
 
 function recipeNamed(name: string): Recipe {

@@ -72,7 +72,9 @@ export async function compareScales(
     const ours = await applied(prepared, {
       name: form,
       summary: "Parity.",
-      passes: [{ pass: "quantize-static", options: { perChannel: form === "channel" } }],
+      passes: [
+        { pass: "quantize-static", optional: false, options: { perChannel: form === "channel" } },
+      ],
     });
     const both = { ours: parametersOf(ours), theirs: parametersOf(rival), excused };
     results.push(difference(subject.name, `scales per ${form}`, both));

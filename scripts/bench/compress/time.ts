@@ -37,14 +37,15 @@ export async function compareTimes(
     await applyRecipe({ modelBytes: subject.modelBytes, recipe, workbench });
     oursMs = Math.min(oursMs, performance.now() - startMs);
   }
-  const theirsMs = await rivalTimeMs(subject, folder, say);
+  const theirsMs = await rivalTimeMs(subject, folder, { repeats, say });
   return { model: subject.name, oursMs, theirsMs, samples: samples.count };
 }
 
-async function rivalTimeMs(
+/** Milliseconds that onnxruntime's quantizer says it took, the best of `repeats`. */
+export async function rivalTimeMs(
   subject: Subject,
   folder: string,
-  say: (line: string) => void,
+  { repeats, say }: { repeats: number; say: (line: string) => void },
 ): Promise<number> {
   const model = path.join(folder, "source.onnx");
   fs.writeFileSync(model, subject.modelBytes);
