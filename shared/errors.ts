@@ -45,6 +45,10 @@ const facts = {
   "recipe-invalid": fact(400, "Correct the named fields of the recipe."),
   "calibration-failed": fact(422, "Check the calibration samples and the model."),
   "pass-failed": fact(422, "Read the pass named in the message; try another recipe."),
+  "plan-fell-back": fact(
+    422,
+    "Take another scheme, or set `allowFallback` in the recipe when it is made for other processors.",
+  ),
   "training-diverged": fact(422, "Lower the learning rate or check the training data."),
   "job-cancelled": fact(409, "Start the job again."),
   "job-failed": fact(500, "Read the job's message; start it again after correcting the cause."),

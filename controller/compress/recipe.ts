@@ -25,6 +25,8 @@ const recipeSchema = z.strictObject({
   summary: z.string().min(1).max(500),
   /** Which models it makes no sense for, for people. */
   notFor: z.string().max(500).optional(),
+  /** A variant whose planned int8 layers do not run in int8 here is kept: it is made for elsewhere. */
+  allowFallback: z.boolean().optional(),
   /** A list within the list stands for what is in it: the shared beginnings are such lists. */
   passes: z.preprocess(
     (list) => (Array.isArray(list) ? list.flat() : list),

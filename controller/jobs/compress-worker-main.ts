@@ -30,6 +30,7 @@ import { readAll } from "../../shared/ports/byte-source.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import { applyRecipe } from "../compress/compress.ts";
 import { auditFusion } from "../compress/fusion-audit.ts";
+import { auditPlan, planFellBack, plannedLayers } from "../compress/fusion-plan.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
 import { calibrationCache } from "./calibration-cache.ts";
@@ -224,6 +225,7 @@ interface MadeFile {
   readonly bytes: Uint8Array;
   readonly opset: number;
   readonly journal: Ready["journal"];
+  readonly allowFallback: boolean;
 }
 type Made = MadeFile | Ended;
 
@@ -242,7 +244,15 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
     writeFileSync(path, made.bytes);
     const { opset } = Model.decode(made.bytes);
     const journal = journalSchema.parse(made.journal);
-    return { status: "made", recipe: recipe.name, path, bytes: made.bytes, opset, journal };
+    return {
+      status: "made",
+      recipe: recipe.name,
+      path,
+      bytes: made.bytes,
+      opset,
+      journal,
+      allowFallback: recipe.allowFallback === true,
+    };
   } catch (error) {
     return failureOf(recipe.name, error);
   }
@@ -280,7 +290,7 @@ async function evaluateVariant(
       ...compareWithSource(job.set, job.split.selection, evaluated, source),
       ramPeakBytes: evaluated.ramPeakBytes,
       loadMs: evaluated.loadMs,
-      fusion: await fusionOf(made.path),
+      fusion: await fusionOf(made),
       journal: made.journal,
       sourceSelection: scoreOf(job.set, job.split.selection, source, source),
     };
@@ -299,15 +309,26 @@ function lossesOf({ set }: Job, answers: Evaluated, indices: Uint32Array): Ready
   return losses;
 }
 
-/** What onnxruntime makes of a file that a runner has loaded before, so it is safe to load here. */
-async function fusionOf(modelPath: string): Promise<Ready["fusion"]> {
-  const optimizedModelPath = `${modelPath}.optimized`;
-  const session = await openSession(modelPath, { optimizedModelPath }).catch(() => undefined);
+/**
+ * What onnxruntime makes of a file that a runner has loaded before, so it is safe to load here. Throws
+ * `plan-fell-back` when layers that should run in int8 do not and the recipe does not allow it.
+ */
+async function fusionOf({ path, journal, recipe, allowFallback }: MadeFile) {
+  const optimizedModelPath = `${path}.optimized`;
+  const session = await openSession(path, { optimizedModelPath }).catch(() => undefined);
   if (session === undefined) return null;
   await session.release();
   const bytes = new Uint8Array(readFileSync(optimizedModelPath));
   const { integerNodes, floatNodes, conversionNodes } = auditFusion(bytes);
-  return { integerNodes, floatNodes, conversionNodes };
+  const { planned, fellBack } = auditPlan(plannedLayers(journal), bytes);
+  if (fellBack.length > 0 && !allowFallback) throw planFellBack(recipe, planned, fellBack);
+  return {
+    integerNodes,
+    floatNodes,
+    conversionNodes,
+    plannedLayers: planned,
+    fellBack: [...fellBack],
+  };
 }
 
 /** A recipe that fails is told and the others go on; a fault of ours ends the job. */

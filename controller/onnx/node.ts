@@ -114,6 +114,10 @@ export class Node {
     return this.#typed(name, attributeType.tensor)?.t;
   }
 
+  setName(name: string): void {
+    this.#proto = { ...this.#proto, name };
+  }
+
   /** Adds or replaces an attribute. Graphs are not set this way, since captures would change. */
   setAttribute(name: string, input: AttributeInput): void {
     assert(!("graph" in input), "subgraphs are set through the graph");

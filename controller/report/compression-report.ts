@@ -65,6 +65,15 @@ export interface CompressionReport {
   readonly choice: { readonly recipe: string | null; readonly reasons: readonly Reason[] };
 }
 
+/** Layers that run in int8 of those that were meant to; of variants without such a plan, of all. */
+export function int8Text(fusion: Evaluation["fusion"]): string {
+  if (fusion === null) return "";
+  const { integerNodes, floatNodes, plannedLayers, fellBack } = fusion;
+  return plannedLayers > 0
+    ? `${plannedLayers - fellBack.length} of ${plannedLayers}`
+    : `${integerNodes} of ${integerNodes + floatNodes}`;
+}
+
 export function figuresOf(
   source: { readonly bytes: number },
   file: { readonly bytes: number; readonly sha256: string },

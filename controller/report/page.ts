@@ -3,7 +3,12 @@
  * mailed and is readable in ten years.
  */
 import type { Journal } from "../../shared/api/evaluation.ts";
-import type { CompressionReport, VariantFigures, VariantReport } from "./compression-report.ts";
+import {
+  type CompressionReport,
+  int8Text,
+  type VariantFigures,
+  type VariantReport,
+} from "./compression-report.ts";
 import { escapeHtml, type Point, paretoPlot } from "./pareto.ts";
 
 const style = `
@@ -92,7 +97,7 @@ const columns = [
   ["p50", "number"],
   ["time of source", "number"],
   ["peak memory", "number"],
-  ["int8 / float", "number"],
+  ["int8 layers", "number"],
 ] as const;
 
 function variantTable({ variants, choice }: CompressionReport): string {
@@ -120,7 +125,7 @@ function cellsOf({ recipe, status, reason, figures }: VariantReport): string[] {
     latency === null ? "" : `${latency.p50Ms.toFixed(3)} ms`,
     latency === null ? "" : `${latency.cpuRatio.toFixed(2)}×`,
     bytesText(figures.ramPeakBytes),
-    fusion === null ? "" : `${fusion.integerNodes} / ${fusion.floatNodes}`,
+    int8Text(fusion),
   ];
 }
 

@@ -15,6 +15,9 @@ export const fusionSchema = z
     floatNodes: z.int(),
     /** Those that turn floats into codes or back. */
     conversionNodes: z.int(),
+    /** Layers that the recipe meant to run in int8, and those of them that do not. */
+    plannedLayers: z.int().default(0),
+    fellBack: z.array(z.object({ layer: z.string(), reason: z.string() })).default([]),
   })
   .meta({ id: "Fusion" });
 

@@ -15,7 +15,11 @@ import type { DeviceClass } from "../../fleet/classes.ts";
 import { loadFleetConfig } from "../../fleet/load.ts";
 import { compressFile } from "../../local/compress-file.ts";
 import { readSources } from "../../local/sources.ts";
-import type { CompressionReport, VariantReport } from "../../report/compression-report.ts";
+import {
+  type CompressionReport,
+  int8Text,
+  type VariantReport,
+} from "../../report/compression-report.ts";
 import type { CliIo } from "../io.ts";
 import { readModelFile } from "../model-file.ts";
 import { kilobytes, percent, progress, show, table } from "../output.ts";
@@ -153,7 +157,7 @@ function reportText(report: CompressionReport, outDir: string): string {
     report.golden.metric,
     "95 %",
     "worse / better",
-  ].concat(["p50", "time of source", "peak memory", "int8 / float"]);
+  ].concat(["p50", "time of source", "peak memory", "int8 layers"]);
   const why = table(
     ["recipe", "why"],
     choice.reasons.map(({ recipe, why }) => [recipe, why]),
@@ -185,6 +189,6 @@ function rowOf({ recipe, status, reason, figures }: VariantReport, chosen: strin
     latency === null ? "" : `${latency.p50Ms.toFixed(3)} ms`,
     latency === null ? "" : `${latency.cpuRatio.toFixed(2)}×`,
     kilobytes(figures.ramPeakBytes),
-    fusion === null ? "" : `${fusion.integerNodes} / ${fusion.floatNodes}`,
+    int8Text(fusion),
   ];
 }

@@ -207,6 +207,8 @@ function writeLayer(
   });
   graph.setInput(node, fact.input, constant);
   const floatOutput = node.output(0);
+  // The fusion audit finds the node by its name.
+  node.setName(nodeLabel(node));
   const layer = { name: nodeLabel(node), node, floatOutput, raisedScales };
   if (bias === undefined) return layer;
   const biasConstant = writer.dequantizedConstant({
