@@ -12,7 +12,7 @@ import { ourVariants } from "./compress/candidates.ts";
 import { type CommandResult, commandRows, timeCommands } from "./compress/commands.ts";
 import {
   type Duel,
-  duelRow,
+  duelRows,
   row,
   runContest,
   type SpeedResult,
@@ -140,7 +140,7 @@ async function measure(
   findings.times.push(time);
   findings.parities.push(...parities);
   findings.rows.push(
-    ...contest.duels.map(duelRow),
+    ...contest.duels.flatMap(duelRows),
     speedRow(contest.speed),
     ...sizes.map(sizeRow),
     timeRow(time),

@@ -26,6 +26,16 @@ export interface Duel {
   /** Upper 95 % bound of our deficit, in points. */
   readonly deficitMax: number;
   readonly names: string;
+  /** The same percentages within each slice, of the choice alone. */
+  readonly slices: readonly SliceResult[];
+}
+
+interface SliceResult {
+  readonly name: string;
+  readonly n: number;
+  readonly source: number;
+  readonly ours: number;
+  readonly theirs: number;
 }
 
 export interface SpeedResult {
@@ -86,6 +96,7 @@ export async function runContest(
       p: mcnemarExact(worse, better),
       deficitMax: 100 * tangoUpperBound(worse, better, n, alpha),
       names: `${mine.variant.name} / ${rival.variant.name}`,
+      slices: what === "choice" ? slicesOf(subject, halves.compare, [reference, our, their]) : [],
     });
   }
   const refusals = [...ourGrades.refusals, ...theirGrades.refusals];
@@ -164,15 +175,35 @@ function fileOf({ name, bytes }: Variant): [string, Uint8Array] {
   return [name, bytes];
 }
 
-export function duelRow({ model, what, n, p, deficitMax, names, ...duel }: Duel): Row {
-  const { source, ours, theirs } = duel;
-  return row("accuracy %", model, `${what}, n ${n}`, {
-    fp32: source,
-    ours,
-    theirs,
-    figure: p,
-    note: `deficit < ${deficitMax.toFixed(2)}; ${names}`,
+function slicesOf(
+  { slices }: Subject,
+  indices: Uint32Array,
+  [source, ours, theirs]: readonly [Graded, Graded, Graded],
+): SliceResult[] {
+  if (slices === undefined) return [];
+  return slices.names.map((name, slice) => {
+    const places = [...indices.keys()].filter((at) => slices.of[indices[at]!] === slice);
+    const within = ({ right }: Graded): number =>
+      (100 * places.filter((at) => right[at]).length) / places.length;
+    const percents = { source: within(source), ours: within(ours), theirs: within(theirs) };
+    return { name, n: places.length, ...percents };
   });
+}
+
+/** The row of a pair, and one per slice. */
+export function duelRows({ model, what, n, p, deficitMax, names, ...duel }: Duel): Row[] {
+  const { source, ours, theirs } = duel;
+  const note = `deficit < ${deficitMax.toFixed(2)}; ${names}`;
+  const values = { fp32: source, ours, theirs, figure: p };
+  return [
+    row("accuracy %", model, `${what}, n ${n}`, { ...values, note }),
+    ...duel.slices.map((slice) =>
+      row("accuracy %", model, `${what}, slice ${slice.name}, n ${slice.n}`, {
+        ...{ fp32: slice.source, ours: slice.ours, theirs: slice.theirs, figure: null },
+        note: names,
+      }),
+    ),
+  ];
 }
 
 export function speedRow({ model, sourceMs, oursMs, theirsMs, names }: SpeedResult): Row {

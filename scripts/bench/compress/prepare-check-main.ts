@@ -2,7 +2,7 @@
  * Says whether the passes that every recipe starts with keep what a model computes, on real exports:
  * the PP-OCR models that come with npm, and every .onnx file of the folders given as arguments.
  *
- *   node scripts/bench/compress/prepare-check.ts [folder …] [--json]
+ *   node scripts/bench/compress/prepare-check-main.ts [folder …] [--json]
  *
  * Source and prepared model run on the same random inputs. Printed are nodes before and after, the
  * largest difference against the largest value, and the CPU time of one run, the smallest of several,
