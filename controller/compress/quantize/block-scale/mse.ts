@@ -23,6 +23,8 @@ export const mseBlocks = defineBlockScale({
     // The one more code of a symmetric block may serve the other side better.
     const sides = format.symmetric ? [1, -1] : [1];
     for (const share of shares) {
+      // What is cut off the extreme alone, more with every step, is too much already.
+      if (((1 - share) * Math.max(-min, max)) ** norm >= least) break;
       for (const side of sides) {
         const ends = [side * share * min, side * share * max] as const;
         const range = { min: Math.min(...ends), max: Math.max(...ends) };
