@@ -126,8 +126,8 @@ describe("methods", () => {
     const { min, max } = await rangeOf({ method: "percentile", percent: 99 }, [values]);
     const within = (low: number, high: number) =>
       values.filter((value) => value >= low && value < high).length / values.length;
-    expect(within(Number.NEGATIVE_INFINITY, min)).toBeCloseTo(0.005, 2);
-    expect(within(max, Number.POSITIVE_INFINITY)).toBeCloseTo(0.005, 2);
+    expect(within(Number.NEGATIVE_INFINITY, min)).toBeCloseTo(0.005, 3);
+    expect(within(max, Number.POSITIVE_INFINITY)).toBeCloseTo(0.005, 3);
     expect(max).toBeLessThan(4 * deviation);
   });
 
@@ -209,7 +209,11 @@ describe("samples that do not fit", () => {
     ["another type", [value({ type: "uint8", data: Uint8Array.of(1, 2) })], "takes float32"],
     ["another shape", [value({ shape: [1, 1, 2] })], "takes [2], the sample is [1, 1, 2]"],
     ["another length", [value({ shape: [1], data: Float32Array.of(1) })], "takes [2]"],
-    ["no numbers", [value({}), value({ data: Float32Array.of(1, Number.NaN) })], "sample 1"],
+    [
+      "no numbers",
+      [value({}), value({ data: Float32Array.of(1, Number.NaN) })],
+      "x holds NaN at 1",
+    ],
   ])("%s", async (_what, samples, words) => {
     await expect(collect(samples)).rejects.toMatchObject({
       code: "calibration-failed",
@@ -285,6 +289,15 @@ describe("cache", () => {
     expect(store.size).toBe(4);
     await collectStatistics({ ...options, tensors: ["r"], workbench: remembering("b", store) });
     expect(store.size).toBe(6);
+    const { model } = options;
+    const other = buildModel({
+      opset: 13,
+      inputShape: [bell.length],
+      nodes: [node("Relu", ["x"], ["r"]), node("Abs", ["r"], ["y"])],
+    });
+    expect(other.graph.inputNames).toEqual(model.graph.inputNames);
+    await collectStatistics({ ...options, model: other, workbench: remembering("b", store) });
+    expect(store.size).toBe(8);
   });
 
   it("observes anew when a table is damaged", async () => {
