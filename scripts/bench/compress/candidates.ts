@@ -134,6 +134,11 @@ function weightRecipes(): Candidate[] {
       of(bits, "asymmetric", { symmetric: false }),
       of(bits, "floats", { accuracyLevel: 0 }),
     ]),
+    ...([4, 2] as const).flatMap((bits) => [
+      of(bits, "feedback", { rounding: "error-feedback" }),
+      of(bits, "feedback-asymmetric", { rounding: "error-feedback", symmetric: false }),
+    ]),
+    of(4, "convolutions", { convolutionBits: 4, rounding: "error-feedback" }),
     of(8, "cast", { form: "cast" }),
   ];
 }
@@ -165,9 +170,9 @@ export function preparationRecipe(): Recipe {
   return { name: "preparation", summary: "Preparation.", passes: preparation };
 }
 
-/** The recipe whose time is compared with the rival's: static int8 per channel with observed extremes. */
+/** The recipe whose time is compared with the rival's: the same scheme, calibration and form. */
 export function timedRecipe(): Recipe {
-  return recipeNamed("int8-channel-plain-minmax");
+  return recipeNamed("int8-channel-qdq");
 }
 
 /** Of the candidates those with these words in their names, for models that take long. */
