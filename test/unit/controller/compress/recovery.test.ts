@@ -1,5 +1,6 @@
 /** What rounding by the output and bias correction bring to a whole quantized net. */
 import { describe, expect, it } from "vitest";
+import { prefixModel } from "../../../../controller/compress/calibration/prefix-model.ts";
 import { tapModel } from "../../../../controller/compress/calibration/tap-model.ts";
 import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
@@ -125,6 +126,13 @@ describe("rounding in quantize-static", () => {
 });
 
 describe("bias correction", () => {
+  it("runs no more of a model than it must", () => {
+    const { graph } = prefixModel(net(), ["c2"]);
+    expect(graph.nodes.map(({ name }) => name)).toEqual(["c1_node", "r1_node", "c2_node"]);
+    expect([...graph.initializers.keys()]).toEqual(["w1", "b1", "w2"]);
+    expect(graph.outputNames).toEqual(["c2"]);
+  });
+
   it("takes the mean error out of each layer, behind corrected layers", async () => {
     const plain = (await quantized(perTensor)).model;
     const { model, journal } = await quantized({ ...perTensor, biasCorrection: true });
