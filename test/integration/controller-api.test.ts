@@ -114,6 +114,7 @@ describe("a version", () => {
       "fp16",
       "fp32-clean",
       "int4-weights",
+      "int4-weights-recovered",
       "int8-dynamic",
       "int8-recurrent",
       "int8-static",

@@ -80,6 +80,11 @@ const options = z
   .superRefine((scheme, context) => {
     const message = unsupportedScheme(scheme);
     if (message !== undefined) context.addIssue({ code: "custom", path: ["weights"], message });
+    const { weightScale, rounding } = scheme;
+    if (weightScale.strategy !== "pair-aware" || rounding.strategy === "nearest") return;
+    const why =
+      "pair-aware scales bound sums of codes that are rounded to the nearest: take nearest";
+    context.addIssue({ code: "custom", path: ["rounding"], message: why });
   });
 
 type Options = z.output<typeof options>;

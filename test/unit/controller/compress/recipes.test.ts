@@ -35,6 +35,7 @@ describe("the recipes that come along", () => {
       "int8-dynamic",
       "int8-weights",
       "int4-weights",
+      "int4-weights-recovered",
       "int8-recurrent",
     ]);
     expect(recipeNeeds(recipe("int8-static"))).toEqual({ samples: true });

@@ -117,6 +117,15 @@ describe("rounding in quantize-static", () => {
     }
   });
 
+  it("does not go with scales that only nearest rounding keeps below 16 bits", () => {
+    const options = { weightScale: { strategy: "pair-aware" } };
+    const pass = findPass("quantize-static")!;
+    expect(() => pass.bind({ ...options, rounding: { strategy: "error-feedback" } })).toThrow(
+      /take nearest/,
+    );
+    expect(() => pass.bind(options)).not.toThrow();
+  });
+
   it("needs samples, and says so", async () => {
     const pass = findPass("quantize-static")!.bind({ rounding: { strategy: "error-feedback" } });
     await expect(runPasses({ model: net(), passes: [pass] })).rejects.toMatchObject({
