@@ -6,11 +6,12 @@ import { multiply, packWeights } from "../../../../controller/compress/emulate/p
 import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
+import { makeNode } from "../../../../controller/onnx/build.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
-import { makeTensor } from "../../../../controller/onnx/tensor.ts";
+import { floatTensor, makeTensor } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { type EmulatedNet, emulatedNets } from "./emulated-nets.ts";
-import { loadModel, optimizedBytes, runOnce, workbenchOf } from "./run-model.ts";
+import { floats, loadModel, optimizedBytes, runOnce, workbenchOf } from "./run-model.ts";
 import { buildModel, feedsOf, node } from "./sample-nets.ts";
 
 async function quantized(net: EmulatedNet, options: Record<string, unknown>): Promise<Model> {
@@ -94,6 +95,36 @@ describe("emulated on Arm", () => {
     expect({ same, more }).toEqual({ same: emulatedNets.length - 3, more: 3 });
   });
 
+  it("rounds half a code away from zero where it adds, x86 to the even code", async () => {
+    const codes = (name: string, values: readonly number[]) =>
+      makeTensor({ name, type: "uint8", shape: [values.length], data: Uint8Array.from(values) });
+    const model = buildModel({
+      opset: 13,
+      inputShape: [4],
+      nodes: [
+        node("QuantizeLinear", ["x", "one", "zero"], ["a"]),
+        makeNode({
+          opType: "QLinearAdd",
+          domain: "com.microsoft",
+          inputs: ["a", "one", "zero", "b", "one", "zero", "two", "zero"],
+          outputs: ["c"],
+        }),
+        node("DequantizeLinear", ["c", "one", "zero"], ["y"]),
+      ],
+      initializers: [
+        codes("b", [0, 0, 2, 250]),
+        makeTensor({ name: "zero", type: "uint8", shape: [], data: new Uint8Array(1) }),
+        floatTensor("one", [], [1]),
+        floatTensor("two", [], [2]),
+      ],
+    });
+    const feeds = new Map([["x", floats(Float32Array.of(1, 3, 3, 255), [4])]]);
+    const sums = async (processor: "arm" | "vnni") =>
+      (await emulate(model, { processor }).run(feeds)).get("y")!.data;
+    expect([...(await sums("arm"))]).toEqual([1, 2, 3, 253]);
+    expect([...(await sums("vnni"))]).toEqual([0, 2, 2, 252]);
+  });
+
   it("does not saturate", async () => {
     const net = emulatedNets[0]!;
     const model = await quantized(net, { activations: "int8" });
@@ -120,6 +151,54 @@ describe("emulated dynamic int8", () => {
       await emulation.close();
     }
   });
+});
+
+describe("an activation between a convolution and its codes", () => {
+  it.each([
+    ["Relu", 0, 1],
+    ["Relu", 128, 0],
+    ["Clip", 0, 1],
+    ["Clip", 7, 0],
+  ] as const)(
+    "%s before zero point %i: %i convolutions on codes, as in the runtime",
+    async (activation, zeroPoint, expected) => {
+      const model = buildModel({
+        opset: 13,
+        inputShape: [1, 4, 6, 6],
+        nodes: [
+          node("QuantizeLinear", ["x", "s", "z"], ["x_q"]),
+          node("DequantizeLinear", ["x_q", "s", "z"], ["x_dq"]),
+          node("DequantizeLinear", ["w", "s", "w_z"], ["w_dq"]),
+          node("Conv", ["x_dq", "w_dq"], ["c"]),
+          node(activation, activation === "Relu" ? ["c"] : ["c", "low", "high"], ["r"]),
+          node("QuantizeLinear", ["r", "y_s", "y_z"], ["y_q"]),
+          node("DequantizeLinear", ["y_q", "y_s", "y_z"], ["y"]),
+        ],
+        initializers: [
+          floatTensor("s", [], [0.0078125]),
+          makeTensor({ name: "z", type: "uint8", shape: [], data: Uint8Array.of(128) }),
+          makeTensor({
+            name: "w",
+            type: "int8",
+            shape: [4, 4, 1, 1],
+            data: Int8Array.from({ length: 16 }, (_, at) => at * 8 - 60),
+          }),
+          makeTensor({ name: "w_z", type: "int8", shape: [], data: new Int8Array(1) }),
+          floatTensor("low", [], [0]),
+          floatTensor("high", [], [1]),
+          floatTensor("y_s", [], [0.00390625]),
+          makeTensor({ name: "y_z", type: "uint8", shape: [], data: Uint8Array.of(zeroPoint) }),
+        ],
+      });
+      const emulation = emulate(model, { processor: "vnni", load: loadModel });
+      expect(emulation.emulated).toHaveLength(expected);
+      const audit = auditFusion(await optimizedBytes(model.encode()));
+      expect(audit.operators["QLinearConv"] ?? 0).toBe(expected);
+      const feeds = feedsOf([1, 4, 6, 6])(1);
+      expect(await emulation.run(feeds)).toEqual(await runOnce(model.encode(), feeds));
+      await emulation.close();
+    },
+  );
 });
 
 describe("what an emulation cannot do", () => {
