@@ -19,6 +19,7 @@ import { factOf } from "../../onnx/ops/registry.ts";
 import type { TensorProto } from "../../onnx/schema.ts";
 import { tensorFloats, tensorShape } from "../../onnx/tensor.ts";
 import { calibrationOptions } from "../calibration/registry.ts";
+import { saturationRisks } from "../emulate/saturation.ts";
 import { narrowRanges } from "../equalize/narrow-ranges.ts";
 import {
   definePass,
@@ -151,8 +152,8 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   const int8 = written.map(({ name }) => name);
   const corrected = await biasesCorrected(context, { float, quantized: model }, written, pass);
   const roundedToNearest = grams === undefined ? {} : { roundedToNearest: grams.leftOut };
-  const report = { ...summary(selection), raisedScales, int8, ...roundedToNearest, ...corrected };
-  return { modified: true, report };
+  const more = { ...roundedToNearest, ...corrected, ...saturation(model) };
+  return { modified: true, report: { ...summary(selection), raisedScales, int8, ...more } };
 }
 
 /** What the strategies want to know of the layers' inputs; undefined when they want nothing. */
@@ -304,6 +305,18 @@ function floatReader(graph: Graph): string | undefined {
     if (other !== undefined) return `${other.opType} ${other.name} reads ${node.input(0)} as float`;
   }
   return undefined;
+}
+
+/** What a processor without VNNI may lose, layer by layer. */
+function saturation(model: Model) {
+  const atRisk = saturationRisks(model).filter(({ pairsAtRisk }) => pairsAtRisk > 0);
+  return {
+    pairsAtRisk: atRisk.reduce((sum, { pairsAtRisk }) => sum + pairsAtRisk, 0),
+    mayLoseWithoutVnni: atRisk.map(
+      ({ layer, pairs, pairsAtRisk, channels, channelsAtRisk }) =>
+        `${layer}: ${pairsAtRisk} of ${pairs} pairs, ${channelsAtRisk} of ${channels} channels`,
+    ),
+  };
 }
 
 function summary(selection: Selection) {

@@ -34,6 +34,8 @@ async function outputOf(
   return outputs.get("y")!;
 }
 
+const pairAware = { weightScale: { strategy: "pair-aware" } };
+
 /** A product of 4 inputs with 3 columns of weights, all of the same scale. */
 const columns = {
   feeds: feedsOf([1, 4]),
@@ -54,6 +56,22 @@ describe("pairs at risk", () => {
     const risk = { layer: "y_node", channels: 3, channelsAtRisk: 2, pairs: 6, pairsAtRisk: 2 };
     // Column 0 pairs 127 with 127; column 2 pairs 64 with 127, of its other pair 64 + 64 fits.
     expect(saturationRisks(model)).toEqual([risk]);
+  });
+
+  it("are in the report of the pass that wrote them", async () => {
+    const reportOf = async (options: Record<string, unknown>) => {
+      const { journal } = await runPasses({
+        model: columns.model(),
+        passes: [findPass("quantize-static")!.bind({ perChannel: false, ...options })],
+        workbench: workbenchOf(() => [1, 2, 3].map(columns.feeds)),
+      });
+      return journal[0]!.report;
+    };
+    expect(await reportOf({})).toMatchObject({
+      pairsAtRisk: 2,
+      mayLoseWithoutVnni: ["y_node: 2 of 6 pairs, 2 of 3 channels"],
+    });
+    expect(await reportOf(pairAware)).toMatchObject({ pairsAtRisk: 0, mayLoseWithoutVnni: [] });
   });
 
   it("are fewer where the input's codes stay low", async () => {
@@ -78,8 +96,6 @@ describe("pairs at risk", () => {
     expect(await atRisk(depthwise, {})).toBe(0);
   });
 });
-
-const pairAware = { weightScale: { strategy: "pair-aware" } };
 
 describe("pair-aware scales", () => {
   it.each([{}, { perChannel: false }, { activations: "int8" }])(
