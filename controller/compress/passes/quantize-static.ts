@@ -72,6 +72,8 @@ const options = z
     rounding: roundingOption.prefault({ strategy: "nearest" }),
     /** Takes the mean error out of each channel, layer by layer; runs the model on samples. */
     biasCorrection: z.boolean().default(false),
+    /** Products of two activations in int8 too, as in attention; costs accuracy behind Softmax. */
+    activationProducts: z.boolean().default(false),
     /** Names of nodes that stay float. */
     exclude: z.array(z.string()).default([]),
     calibration: calibrationOptions.prefault({ method: "min-max" }),

@@ -52,6 +52,8 @@ export interface SelectionOptions {
   readonly exclude: readonly string[];
   /** Codes start in the middle: nothing below 0 is cut, so no Relu can be absorbed. */
   readonly symmetricActivations: boolean;
+  /** Products of two activations, as in attention, are taken too. */
+  readonly activationProducts?: boolean;
 }
 
 export function selectNodes(graph: Graph, options: SelectionOptions): Selection {
@@ -67,6 +69,7 @@ class Draft {
   readonly #types: ReadonlyMap<string, DataType>;
   readonly #excluded: ReadonlySet<Node>;
   readonly #absorbs: boolean;
+  readonly #products: boolean;
   readonly #selected = new Map<Node, SelectedNode>();
   readonly #absorbed = new Set<Node>();
   /** Values that are quantized if everything taken so far stays. */
@@ -79,6 +82,7 @@ class Draft {
     const names = new Set(options.exclude);
     this.#excluded = new Set(graph.nodes.filter((node) => names.has(nodeLabel(node))));
     this.#absorbs = !options.symmetricActivations;
+    this.#products = options.activationProducts === true;
   }
 
   considerLinear(node: Node): void {
@@ -94,7 +98,7 @@ class Draft {
   }
 
   considerOther(node: Node): void {
-    const role = otherRole(node);
+    const role = this.#otherRole(node);
     if (role === undefined || this.#absorbed.has(node)) return;
     if (this.#excluded.has(node) || this.#types.get(node.output(0)) !== "float32") return;
     const dataInputs = dataInputsOf(node);
@@ -232,22 +236,26 @@ class Draft {
     );
   }
 
+  /** A Relu or Clip that is not absorbed, or a product of activations, is computed like other nodes. */
+  #otherRole(node: Node): Exclude<SelectedNode["role"], { kind: "linear" }> | undefined {
+    const role = factOf(node)?.quantization;
+    if (role?.kind === "absorbed") return { kind: "computed" };
+    if (role?.kind !== "linear") return role;
+    const isTaken = this.#products && role.multipliesActivations === true;
+    const isConstant = node.inputs.some((name) => this.#graph.constant(name) !== undefined);
+    return isTaken && !isConstant ? { kind: "computed" } : undefined;
+  }
+
   #isConstant(name: string): boolean {
     return this.#graph.constant(name) !== undefined && this.#types.get(name) === "float32";
   }
 }
 
-/** A Relu or Clip that is not absorbed is computed like other nodes. */
-function otherRole(node: Node): Exclude<SelectedNode["role"], { kind: "linear" }> | undefined {
-  const role = factOf(node)?.quantization;
-  if (role?.kind === "absorbed") return { kind: "computed" };
-  return role?.kind === "linear" ? undefined : role;
-}
-
 /** The inputs that are quantized: of what moves values or cuts them the first, of others all. */
 function dataInputsOf(node: Node): number[] {
-  const kind = factOf(node)?.quantization?.kind;
-  if (kind === "moved" || kind === "absorbed") return [0];
+  const role = factOf(node)?.quantization;
+  if (role?.kind === "moved" || role?.kind === "absorbed") return [0];
+  if (role?.kind === "computed" && role.dataInputs !== undefined) return [...role.dataInputs];
   return node.inputs.flatMap((name, index) => (name === "" ? [] : [index]));
 }
 

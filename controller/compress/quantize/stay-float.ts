@@ -39,7 +39,7 @@ export function floatGuards(graph: Graph, selection: Selection): FloatGuards {
     if (taken.has(node) || !node.inputs.some((name) => codes.has(name))) continue;
     const channels = inputChannels(graph, node);
     if (channels !== undefined && channels.count > 1) perChannel.set(node, channels);
-    else if (channels !== undefined || selection.excluded.has(node)) {
+    else if (channels !== undefined || selection.excluded.has(node) || isProduct(node, codes)) {
       if (leadsToCodes(graph, node.output(0), selection.values)) behind.push(node);
     }
   }
@@ -61,6 +61,16 @@ function inputChannels(graph: Graph, node: Node): ChannelAxis | undefined {
   const fact = factOf(node)?.weight;
   const weight = fact === undefined ? undefined : graph.constant(node.input(fact.input));
   return weight === undefined ? undefined : fact!.inputChannels(node, tensorShape(weight));
+}
+
+/**
+ * A product of two quantized activations that was not taken: multiplying their codes loses nothing,
+ * rounding what comes out does.
+ */
+function isProduct(node: Node, codes: ReadonlySet<string>): boolean {
+  const role = factOf(node)?.quantization;
+  const isAble = role?.kind === "linear" && role.multipliesActivations === true;
+  return isAble && node.inputs.every((name) => codes.has(name));
 }
 
 /** True when QuantizeLinear will follow, directly or behind activations. */

@@ -82,7 +82,11 @@ export const elementwiseOps: readonly OpFact[] = [
   { ...binary("Max"), keepFloat32: true },
   ...["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"].map(toBool),
   ...["And", "Or", "Not", "Xor", "IsNaN", "IsInf"].map(toBool),
-  { ...binary("Where"), outputTypes: (_node, inputType) => [inputType(1)] },
+  {
+    ...binary("Where"),
+    outputTypes: (_node, inputType) => [inputType(1)],
+    quantization: { kind: "computed", dataInputs: [1, 2] },
+  },
   {
     ...unary("Dropout"),
     outputTypes: (_node, inputType) => [inputType(0), "bool"],

@@ -106,6 +106,7 @@ const matMul: OpFact = {
   quantization: {
     kind: "linear",
     floatOutput: true,
+    multipliesActivations: true,
     // MatMul and Add become one float Gemm before the quantized kernels are looked for.
     floatOutputSpoiledBy: ["Add"],
   },

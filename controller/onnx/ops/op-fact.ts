@@ -74,13 +74,20 @@ export type QuantizationRole =
       readonly refusal?: (node: Node, graph: Graph) => string | undefined;
       /** Without QuantizeLinear behind it the node is fast too and keeps float accuracy. */
       readonly floatOutput: boolean;
+      /** With two activations instead of a weight it is computed like other operators. */
+      readonly multipliesActivations?: boolean;
       /** Operators behind a float output that would undo the fusion. */
       readonly floatOutputSpoiledBy?: readonly string[];
       /** Fuses only when the weight's DequantizeLinear names its zero point, be it zero. */
       readonly needsWeightZeroPoint?: boolean;
     }
   /** All inputs are 8-bit, the output has parameters of its own; `range` when it is always the same. */
-  | { readonly kind: "computed"; readonly range?: Bounds }
+  | {
+      readonly kind: "computed";
+      readonly range?: Bounds;
+      /** Default: all inputs hold values. */
+      readonly dataInputs?: readonly number[];
+    }
   /** Moves 8-bit values about: the output has the parameters of input 0. */
   | { readonly kind: "moved" }
   /** Disappears in the QuantizeLinear behind it when that one's range ends where the bounds are. */

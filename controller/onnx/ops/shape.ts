@@ -75,7 +75,9 @@ export const shapeOps: readonly OpFact[] = [
   moved("Squeeze", rankChangedBy(-1)),
   moved("Unsqueeze", rankChangedBy(1)),
   moved("Gather", gatherRank),
-  ...["Slice", "Split", "Tile", "Identity"].map((opType) => moved(opType, sameRank)),
+  ...["Slice", "Split", "Tile", "Identity", "DepthToSpace"].map((opType) =>
+    moved(opType, sameRank),
+  ),
   moved("Expand", undefined),
   resize,
   ...reductions.map((opType): OpFact => ({ opType, outputRank: reduceRank })),
