@@ -180,14 +180,14 @@ describe("the text detector", () => {
     expect(signalToNoise(expected[0]!, maps[0]!)).toBeGreaterThan(5);
   });
 
-  it("int8 after equalization: maps that agree, and every convolution still fused", async () => {
+  it("int8 with recovery: maps that agree, and every convolution still fused", async () => {
     const { bytes } = await compress("int8-static-recovered", { reduceRange: true });
     const audit = auditFusion(await optimizedBytes(bytes));
     expect(audit.operators["QLinearConv"]).toBe(62);
     expect(audit.floatNodes).toBe(2);
     const maps = await textMaps(bytes);
     expect(agreement(expected, maps)).toBeGreaterThan(0.985);
-    // Seven bits leave 8 dB without equalization, and 16 with it.
+    // Seven bits leave 8 dB without recovery, and twice as many with it.
     const decibels = expected.map((map, at) => signalToNoise(map, maps[at]!));
     expect(decibels.reduce((sum, each) => sum + each, 0) / decibels.length).toBeGreaterThan(13);
   });

@@ -6,10 +6,10 @@
  * every correction would be made for inputs that the others change. The model is cut at each layer, so a
  * layer costs what leads up to it.
  */
-import { makeValueInfo } from "../../onnx/build.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
 import { floatTensor, tensorFloats, tensorShape } from "../../onnx/tensor.ts";
+import { prefixModel } from "../calibration/prefix-model.ts";
 import type { Workbench } from "../execute.ts";
 import { forEachChannel } from "../quantize/scale.ts";
 import { replaceConstant } from "./apply-factors.ts";
@@ -59,20 +59,12 @@ export async function normaliseChannels(options: NormaliseOptions): Promise<numb
   for (const edit of edits.slice(first)) {
     const name = edit.node.output(0);
     const values = new Map([[name, edit.output!]]);
-    const ranges = await observeChannels({ ...options, model: cutAt(model, name), values });
+    const ranges = await observeChannels({ ...options, model: prefixModel(model, [name]), values });
     if (!isOff(name, ranges)) continue;
     correct(model.graph, edit, statisticsOf(ranges.get(name)!), wanted.get(name)!);
     corrected++;
   }
   return corrected;
-}
-
-/** The model as far as it makes one value; the runtime drops the rest. */
-export function cutAt(model: Model, name: string): Model {
-  const cut = model.clone();
-  cut.graph.setOutputInfos([cut.graph.infoOf(name) ?? makeValueInfo(name, "float32")]);
-  cut.graph.setInfo(name, undefined);
-  return cut;
 }
 
 /** Whether any channel is off. */

@@ -10,11 +10,12 @@ import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import { valueRanks } from "../../onnx/ranks.ts";
 import { tensorFloats } from "../../onnx/tensor.ts";
+import { prefixModel } from "../calibration/prefix-model.ts";
 import type { Workbench } from "../execute.ts";
 import { replaceConstant } from "./apply-factors.ts";
 import { observeChannels } from "./channel-ranges.ts";
 import { type ChannelStatistics, statisticsOf } from "./channel-statistics.ts";
-import { cutAt, differs } from "./normalise-channels.ts";
+import { differs } from "./normalise-channels.ts";
 
 const [meanInput, varianceInput] = [3, 4];
 
@@ -34,7 +35,8 @@ export async function reEstimateBatchNorms(options: {
     const name = node.input(0);
     const variables = Int32Array.from(recorded.mean, (_, channel) => channel);
     const values = new Map([[name, { variables, axisFromEnd: rank - 1, spread: "none" } as const]]);
-    const model = cutAt(options.model, name);
+    // A graph input is there without running anything, but the runtime runs no empty model.
+    const model = graph.isInput(name) ? options.model : prefixModel(options.model, [name]);
     const ranges = await observeChannels({ ...options, model, values });
     const now = statisticsOf(ranges.get(name)!);
     if (!differs(now, recorded)) continue;

@@ -168,4 +168,19 @@ describe("batch normalisation on data that have shifted", () => {
     const twice = await runPasses({ model: once.model, passes: [pass], workbench });
     expect(twice.journal[0]!.modified).toBe(false);
   });
+
+  it("also where the data come in", async () => {
+    const model = buildModel({
+      opset: 15,
+      inputShape: shape,
+      nodes: [node("BatchNormalization", ["x", "gamma", "beta", "mean", "var"], ["y"])],
+      initializers: ["gamma", "beta", "mean", "var"].map((name, at) =>
+        floatTensor(name, [3], new Float32Array(3).fill(at === 0 || at === 3 ? 1 : 0)),
+      ),
+    });
+    const workbench = workbenchOf(() => seeds.map(shifted));
+    const { model: adapted } = await runPasses({ model, passes: [pass], workbench });
+    const means = tensorFloats(adapted.graph.constant("mean")!);
+    for (const mean of means) expect(Math.abs(mean - 1)).toBeLessThan(0.5);
+  });
 });
