@@ -201,6 +201,7 @@ class Conversion {
     if (dequantizers.includes(undefined)) return "not all of its inputs are codes";
     const isCoded = dataInputs.every((index) => this.#hasFittingScales(node, index));
     if (!isCoded) return "its scales do not lie along the axis of output channels";
+    if (this.#runsAsFloat(node)) return "it runs as float, since its weight names no zero point";
     const biasName = form.bias === undefined ? "" : node.input(form.bias);
     const bias = biasName === "" ? "" : this.#biasCodes(biasName);
     if (bias === undefined) return "its bias is not int32 codes";
@@ -235,34 +236,38 @@ class Conversion {
     return { codes, scale, zeroPoint: this.#zeroPoint(dequantize, mayShare) };
   }
 
-  /** The zero point as it is; zeros may become one, and absent ones are as many as scales are. */
+  /** The zero point as it is; absent ones, and zeros where that is allowed, become one number. */
   #zeroPoint(dequantize: Node, mayShare: boolean): string {
-    const [codes, scale, name] = [0, 1, 2].map((index) => dequantize.input(index));
-    const given = this.#graph.constant(name!);
+    const name = dequantize.input(2);
+    const given = this.#graph.constant(name);
     const isZero =
       given !== undefined &&
       tensorData(given).every((value: number | bigint) => Number(value) === 0);
-    if (name !== "" && !(mayShare && isZero)) return name!;
-    const scales = this.#graph.constant(scale!);
-    const shape = mayShare || scales === undefined ? [] : tensorShape(scales);
-    return this.#zeros(this.#types.get(codes!) === "int8" ? "int8" : "uint8", shape);
+    if (name !== "" && !(mayShare && isZero)) return name;
+    return this.#zero(this.#types.get(dequantize.input(0)) === "int8" ? "int8" : "uint8");
   }
 
-  #zeros(type: "int8" | "uint8", shape: readonly number[]): string {
-    const key = `${type}[${shape}]`;
-    const known = this.#zeroNames.get(key);
+  #zero(type: "int8" | "uint8"): string {
+    const known = this.#zeroNames.get(type);
     if (known !== undefined) return known;
     const name = this.#graph.uniqueName(`zero_${type}`);
-    const count = shape.reduce((product, dim) => product * dim, 1);
-    const data = type === "int8" ? new Int8Array(count) : new Uint8Array(count);
-    this.#graph.setInitializer(makeTensor({ name, type, shape, data: data as never }));
-    this.#zeroNames.set(key, name);
+    const data = type === "int8" ? new Int8Array(1) : new Uint8Array(1);
+    this.#graph.setInitializer(makeTensor({ name, type, shape: [], data: data as never }));
+    this.#zeroNames.set(type, name);
     return name;
   }
 
   #biasCodes(name: string): string | undefined {
     const codes = this.#dequantizer(name)?.input(0);
     return codes !== undefined && this.#types.get(codes) === "int32" ? codes : undefined;
+  }
+
+  /** Operators that the runtime leaves float for want of a zero point would give other numbers on codes. */
+  #runsAsFloat(node: Node): boolean {
+    const fact = factOf(node);
+    const role = fact?.quantization;
+    if (role?.kind !== "linear" || role.needsWeightZeroPoint !== true) return false;
+    return this.#dequantizer(node.input(fact!.weight!.input))?.input(2) === "";
   }
 
   /** One scale, or for a constant weight one per output channel: kernels on codes know no others. */

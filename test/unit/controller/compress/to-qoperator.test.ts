@@ -221,6 +221,21 @@ describe("what stays in QDQ form", () => {
     expect(report["kept"]).toEqual(["y_node: not all of its inputs are codes"]);
   });
 
+  it("a Gemm whose weight names no zero point, which the runtime computes in float", async () => {
+    const model = between(
+      [
+        node("Reshape", ["x_d", "to"], ["f"]),
+        ...pair("f", "s1", "z1"),
+        node("DequantizeLinear", ["w", "s2"], ["w_d"]),
+        node("Gemm", ["f_d", "w_d"], ["y"]),
+      ],
+      [int8Tensor("w", [6, 3], 1), intTensor("to", [24, 6])],
+    );
+    const { result, report } = await converted(model);
+    expect(report["kept"]).toEqual([expect.stringContaining("names no zero point")]);
+    await expectSame(model, result);
+  });
+
   it("a weight with a scale per row that is summed over, and a constant per channel of a sum", async () => {
     const matMul = between(
       [
