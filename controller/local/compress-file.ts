@@ -26,8 +26,6 @@ import { type Keeper, type Kept, keeper, type Machine } from "./kept-results.ts"
 import { type MeasurePorts, measureLatency } from "./measure.ts";
 import type { Sources } from "./sources.ts";
 
-/** Above this share of stolen time the machine is busy (as in a device's trial). */
-const stolenFractionMax = 0.2;
 /** What a device's trial grants by default to a file that answers otherwise than it did here. */
 const parity = { flipFractionMax: 0.01, alpha: 0.001 };
 
@@ -161,9 +159,11 @@ function reportOf(
   const { sources, deviceClass, machine } = order;
   const { golden } = sources;
   const ready = kept.find((one) => one.status === "ready");
+  const latencies = variants.flatMap(({ figures }) => figures?.latency ?? []);
+  const sourceP50Ms = Math.min(...latencies.map((latency) => latency.sourceP50Ms));
   const choice = choose(
     deviceClass,
-    variants.map((variant) => measuredOf(order, variant)),
+    variants.map((variant) => measuredOf(order, variant, sourceP50Ms)),
     { parity },
   );
   return {
@@ -188,10 +188,18 @@ function reportOf(
   };
 }
 
-/** This machine stands for a device of the class; where it is none, its figures are marked so. */
-function measuredOf({ isOfClass }: LocalOrder, variant: VariantReport): MeasuredVariant {
+/**
+ * This machine stands for a device of the class; where it is none, its figures are marked so. Latency is the
+ * source's at its best, times the ratio found in turns: a busy moment of one variant does not decide.
+ */
+function measuredOf(
+  { isOfClass }: LocalOrder,
+  variant: VariantReport,
+  sourceP50Ms: number,
+): MeasuredVariant {
   const { figures } = variant;
   const latency = figures?.latency ?? null;
+  const ms = (latency?.cpuRatio ?? Number.NaN) * sourceP50Ms;
   return {
     recipe: variant.recipe,
     bundleSha256: null,
@@ -207,12 +215,12 @@ function measuredOf({ isOfClass }: LocalOrder, variant: VariantReport): Measured
         ? null
         : {
             device: "this machine",
-            latencyP50Ms: latency.p50Ms,
-            latencyIntervalMs: [latency.p50Ms, latency.p50Ms],
+            latencyP50Ms: ms,
+            latencyIntervalMs: [ms, ms],
             ramPeakBytes: figures.ramPeakBytes,
             metric: null,
             parity: null,
-            degraded: latency.stolenFraction > stolenFractionMax,
+            degraded: false,
             emulated: !isOfClass,
           },
   };

@@ -98,17 +98,16 @@ describe("a plan that does not hold", () => {
       ],
     });
 
-  it.runIf(process.arch === "x64")("int8 activations that two layers read, on x86", async () => {
+  it("int8 activations that two layers read, on x86 alone", async () => {
     const { planned, fellBack } = await audited(
       branched(),
       [["quantize-static", { activations: "int8" }]],
       feedsOf([1, 4, 8, 8]),
     );
     expect(planned).toBe(3);
-    expect(fellBack).toContainEqual({
-      layer: "c2_node",
-      reason: "this processor runs no int8 activations",
-    });
+    const reason = "this processor runs no int8 activations";
+    const found = fellBack.some((each) => each.layer === "c2_node" && each.reason === reason);
+    expect(found).toBe(process.arch === "x64");
   });
 
   it("a layer that a float node reads beside its codes", async () => {
