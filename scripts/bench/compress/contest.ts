@@ -61,6 +61,7 @@ const alpha = 0.05;
 const coarseRounds = 8;
 const fineRounds = 120;
 const finalists = 3;
+const choiceFinalists = 6;
 
 export async function runContest(
   subject: Subject,
@@ -120,21 +121,31 @@ function pairsOf(choice: Graded, ours: readonly Graded[], theirs: readonly Grade
 async function choose(subject: Subject, source: Variant, ours: readonly Graded[]): Promise<Graded> {
   const best = bestOf(ours);
   if (best === undefined) throw new Error(`${subject.name}: no candidate of ours runs`);
-  const lossMax = choiceLossMax * best.right.length;
-  const eligible = ours.filter(({ hits }) => hits >= best.hits - lossMax);
-  const timed = new Set([...eligible, ...ours.filter(({ variant }) => variant.scheme === "fp32")]);
-  const files = new Map([source, ...[...timed].map(({ variant }) => variant)].map(fileOf));
-  const timesMs = await cpuTimesMs(files, subject, 2 * coarseRounds);
-  const quick = eligible.filter(
-    ({ variant }) => timesMs.get(variant.name)! <= timesMs.get(source.name)!,
-  );
+  const floats = ours.filter(({ variant }) => variant.scheme === "fp32");
+  const equals = ours.filter((each) => !floats.includes(each) && isAsAccurate(each, best));
+  const filesOf = (graded: readonly Graded[]) => [source, ...graded.map(({ variant }) => variant)];
+  const coarse = await cpuTimesMs(new Map(filesOf(equals).map(fileOf)), subject, coarseRounds);
+  const fastest = equals
+    .toSorted((a, b) => coarse.get(a.variant.name)! - coarse.get(b.variant.name)!)
+    .slice(0, choiceFinalists);
+  const last = [...fastest, ...floats];
+  const timesMs = await cpuTimesMs(new Map(filesOf(last).map(fileOf)), subject, fineRounds);
+  const timeOf = ({ variant }: Graded): number => timesMs.get(variant.name)!;
+  const quick = fastest.filter((each) => timeOf(each) <= timesMs.get(source.name)!);
   // No choice is slower than the source: our float32 files are always there to be chosen.
-  const fast = quick.length > 0 ? quick : ours.filter(({ variant }) => variant.scheme === "fp32");
-  const leastMs = Math.min(...fast.map(({ variant }) => timesMs.get(variant.name)!));
+  const fast = quick.length > 0 ? quick : floats;
+  const leastMs = Math.min(...fast.map(timeOf));
   // Times within a few percent are one time; then the smaller file is the better one.
   return fast
-    .filter(({ variant }) => timesMs.get(variant.name)! <= 1.03 * leastMs)
+    .filter((each) => timeOf(each) <= 1.03 * leastMs)
     .toSorted((a, b) => a.variant.bytes.length - b.variant.bytes.length)[0]!;
+}
+
+/** Within a quarter of a point of the best, or within one standard error of the paired difference. */
+function isAsAccurate(each: Graded, best: Graded): boolean {
+  const { worse, better } = flipsBetween(each, best);
+  const noise = Math.sqrt(worse + better);
+  return best.hits - each.hits <= Math.max(choiceLossMax * best.right.length, noise);
 }
 
 /** Our choice against the source and against their fastest file that is not less accurate. */
