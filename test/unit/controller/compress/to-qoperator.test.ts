@@ -180,6 +180,9 @@ describe("operators on codes", () => {
     expect(report).toMatchObject({ converted: 5, moved: 2, kept: [] });
     const types = result.graph.nodes.map((each) => each.opType);
     expect(types.filter((type) => /^(Q|Deq)uantizeLinear$/.test(type))).toEqual(["QuantizeLinear"]);
+    // A convolution takes one zero for all channels, a Gemm one for each.
+    expect(result.graph.initializers.has("zw")).toBe(false);
+    expect(result.graph.initializers.has("zwg")).toBe(true);
     await expectSame(model, result, quantizedNet.feeds);
   });
 
