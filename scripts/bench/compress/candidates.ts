@@ -133,7 +133,6 @@ function weightRecipes(): Candidate[] {
       of(bits, "symmetric", {}),
       of(bits, "asymmetric", { symmetric: false }),
       of(bits, "floats", { accuracyLevel: 0 }),
-      of(bits, "feedback", { rounding: "error-feedback" }),
     ]),
     ...([4, 2] as const).flatMap((bits) => [
       of(bits, "feedback", { rounding: "error-feedback" }),
