@@ -50,7 +50,7 @@ const positionsPerElement = 4;
 const seed = 1;
 
 export interface Grams {
-  /** By the name of the layer's first output; undefined for a layer that was left out, and valid until the next call. */
+  /** By the name of the layer's first output; undefined for a layer that was left out. */
   readonly of: (output: string) => Promise<LayerEvidence | undefined>;
   /** Layers that were left out, with the reason. */
   readonly leftOut: readonly string[];
