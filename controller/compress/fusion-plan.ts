@@ -93,23 +93,39 @@ function reasonOf(graph: GraphProto, name: string): string {
   const input = dequantizeOf(graph, node.input[0]);
   if (input === undefined) return "its input is not quantized";
   const output = node.output[0] ?? "";
-  const readers = graph.node.filter((each) => each.input.includes(output));
+  const readers = readersOf(graph, output);
   const isQuantized = readers.some(({ opType }) => opType === "QuantizeLinear");
   if (node.opType === "Gemm" && name !== node.name) return "a float sum behind it was joined to it";
   if (node.opType === "FusedConv") return "the activation behind it does not end where codes do";
   if (!isQuantized) return "its output is not quantized";
   if (readers.length > 1) return "its output is read as float too";
-  if (zeroPointType(graph, input) === int8Code) return "this processor runs no int8 activations";
+  if ([input, ...readers].some((each) => zeroPointType(graph, each) === int8Code))
+    return "this processor runs no int8 activations";
   return "the runtime has no 8-bit kernel for this form of it";
 }
 
 /** ONNX TensorProto.DataType INT8. */
 const int8Code = 3;
 
+/** Nodes that only change the layout of a tensor in memory. */
+const isReorder = ({ opType }: NodeProto): boolean =>
+  opType === "ReorderInput" || opType === "ReorderOutput" || opType === "Transpose";
+
 function dequantizeOf(graph: GraphProto, value: string | undefined): NodeProto | undefined {
-  return graph.node.find((node) => node.opType === "DequantizeLinear" && node.output[0] === value);
+  const maker = graph.node.find(({ output }) => value !== undefined && output.includes(value));
+  if (maker === undefined) return undefined;
+  if (isReorder(maker)) return dequantizeOf(graph, maker.input[0]);
+  return maker.opType === "DequantizeLinear" ? maker : undefined;
 }
 
-function zeroPointType(graph: GraphProto, dequantize: NodeProto): number | undefined {
-  return graph.initializer.find(({ name }) => name === dequantize.input[2])?.dataType;
+function readersOf(graph: GraphProto, value: string): NodeProto[] {
+  const readers = graph.node.filter(({ input }) => input.includes(value));
+  return readers.flatMap((node) =>
+    isReorder(node) ? readersOf(graph, node.output[0] ?? "") : [node],
+  );
+}
+
+/** Of QuantizeLinear and DequantizeLinear. */
+function zeroPointType(graph: GraphProto, node: NodeProto): number | undefined {
+  return graph.initializer.find(({ name }) => name === node.input[2])?.dataType;
 }

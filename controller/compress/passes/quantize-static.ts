@@ -76,6 +76,18 @@ const options = z
     activationProducts: z.boolean().default(false),
     /** Names of nodes that stay float. */
     exclude: z.array(z.string()).default([]),
+    /** What single layers have otherwise, by name of their nodes. */
+    layers: z
+      .record(
+        z.string(),
+        z.strictObject({
+          perChannel: schemeOptions.perChannel.unwrap().optional(),
+          reduceRange: schemeOptions.reduceRange.unwrap().optional(),
+          weightScale: weightScaleOption.optional(),
+          rounding: roundingOption.optional(),
+        }),
+      )
+      .default({}),
     calibration: calibrationOptions.prefault({ method: "min-max" }),
     /** Ranges at the inputs of SiLU and HardSwish end where the gate lets nothing through. */
     cutGateTails: z.boolean().default(false),
@@ -91,6 +103,10 @@ const options = z
   });
 
 type Options = z.output<typeof options>;
+
+/** The options of one layer. */
+const optionsOf = (pass: Options, node: Node): Options =>
+  ({ ...pass, ...pass.layers[nodeLabel(node)] }) as Options;
 
 export const quantizeStatic = definePass({
   name: "quantize-static",
@@ -124,8 +140,11 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   const activations = activationFormat(pass);
   const selection = selectNodes(graph, pass);
   const parameters = valueParameters(selection, ranges, activations);
-  const layers = planLayers(graph, selection, { parameters, ranges }, pass);
+  const layers = planLayers(graph, selection, { parameters, ranges }, (node) =>
+    optionsOf(pass, node),
+  );
   const guards = floatGuards(graph, selection);
+  const unknown = unknownNames(graph, pass);
   const writer = new QdqWriter(graph, activations);
   const float = model.clone();
   const written: WrittenLayer[] = [];
@@ -135,7 +154,8 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
     for (const layer of layers) {
       signal?.throwIfAborted();
       const evidence = await grams?.of(layer.node.output(0));
-      const codes = await quantizeLayer(layer, pass, { evidence, signal });
+      const own = optionsOf(pass, layer.node);
+      const codes = await quantizeLayer(layer, own, { evidence, signal });
       written.push(writeLayer(graph, writer, layer, codes));
     }
   } finally {
@@ -154,8 +174,15 @@ async function quantize(context: PassContext, model: Model, pass: Options): Prom
   const int8 = written.map(({ name }) => name);
   const corrected = await biasesCorrected(context, { float, quantized: model }, written, pass);
   const roundedToNearest = grams === undefined ? {} : { roundedToNearest: grams.leftOut };
-  const more = { ...roundedToNearest, ...corrected, ...saturation(model) };
+  const more = { ...unknown, ...roundedToNearest, ...corrected, ...saturation(model) };
   return { modified: true, report: { ...summary(selection), raisedScales, int8, ...more } };
+}
+
+/** Names that the recipe gives and no node has, for the report. */
+function unknownNames(graph: Graph, { exclude, layers }: Options): { unknown?: string[] } {
+  const known = new Set(graph.nodes.map(nodeLabel));
+  const unknown = [...exclude, ...Object.keys(layers)].filter((name) => !known.has(name));
+  return unknown.length === 0 ? {} : { unknown };
 }
 
 /** What the strategies want to know of the layers' inputs; undefined when they want nothing. */
@@ -163,10 +190,15 @@ async function openedGrams(
   context: PassContext,
   model: Model,
   outputs: readonly string[],
-  { weightScale, rounding }: Options,
+  pass: Options,
 ): Promise<Grams | undefined> {
-  if (!weightScale.needsGram && !rounding.needsGram) return undefined;
-  const nodes = outputs.map((output) => model.graph.producerOf(output)!);
+  const nodes = outputs
+    .map((output) => model.graph.producerOf(output)!)
+    .filter((node) => {
+      const { weightScale, rounding } = optionsOf(pass, node);
+      return weightScale.needsGram || rounding.needsGram;
+    });
+  if (nodes.length === 0) return undefined;
   const workbench = requiredWorkbench(context);
   return openGrams({ model, nodes, workbench, signal: context.signal });
 }

@@ -61,14 +61,15 @@ export function planLayers(
     readonly parameters: ReadonlyMap<string, QuantizationParameters>;
     readonly ranges: ReadonlyMap<string, Range>;
   },
-  scheme: Scheme & {
+  schemeOf: (node: Node) => Scheme & {
     /** Gives each layer that may have a bias one, of zeros where it has none. */
     readonly biasCorrection: boolean;
   },
 ): LinearLayer[] {
-  const format = activationFormat(scheme);
   return selection.nodes.flatMap(({ node, role }) => {
     if (role.kind !== "linear") return [];
+    const scheme = schemeOf(node);
+    const format = activationFormat(scheme);
     const fact = factOf(node)!.weight!;
     const weight = graph.constant(node.input(fact.input))!;
     const shape = tensorShape(weight);

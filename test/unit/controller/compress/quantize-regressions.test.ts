@@ -140,6 +140,26 @@ describe("between int8 layers", () => {
   });
 });
 
+describe("single layers", () => {
+  it("have other options than the rest, and names that do not exist are told", async () => {
+    const model = imageModel(
+      [node("Conv", ["x", "w1"], ["c1"], pads), node("Conv", ["c1", "w2"], ["y"], pads)],
+      [filters("w1", [8, 4, 3, 3], 1), filters("w2", [4, 8, 3, 3], 2)],
+    );
+    const { quantized, report } = await quantizeModel(model, {
+      layers: { c1_node: { perChannel: false }, no_such_layer: { reduceRange: true } },
+    });
+    const scales = quantized.graph.nodes
+      .filter(({ opType }) => opType === "Conv")
+      .map((conv) => {
+        const dequantize = quantized.graph.producerOf(conv.input(1))!;
+        return tensorFloats(quantized.graph.constant(dequantize.input(1))!).length;
+      });
+    expect(scales).toEqual([1, 4]);
+    expect(report["unknown"]).toEqual(["no_such_layer"]);
+  });
+});
+
 describe("cases that broke quantizers", () => {
   it("62 channels, which fill no vector", async () => {
     const model = imageModel(
