@@ -1,4 +1,5 @@
 /** How many samples each file answers rightly, and which file a side would pick by that. */
+import { sha256Hex } from "../../../shared/artifact/hash.ts";
 import { isFleetError } from "../../../shared/errors.ts";
 import { answersOf, rightAnswers } from "./answer.ts";
 import { type Subject, takeSamples } from "./subject.ts";
@@ -25,10 +26,15 @@ export async function gradeAll(
   const samples = takeSamples(subject, subject.labelled, indices);
   const graded: Graded[] = [];
   const refusals: { recipe: string; reason: string }[] = [];
+  // Several recipes may come to one file, of which one run is enough.
+  const known = new Map<string, readonly boolean[]>();
   for (const variant of variants) {
+    const hash = sha256Hex(variant.bytes);
     try {
-      const answers = await answersOf(variant.bytes, subject, samples);
-      const right = rightAnswers(subject, answers, indices);
+      const right =
+        known.get(hash) ??
+        rightAnswers(subject, await answersOf(variant.bytes, subject, samples), indices);
+      known.set(hash, right);
       graded.push({ variant, right, hits: right.filter(Boolean).length });
     } catch (error) {
       const reason = isFleetError(error) ? error.message : String(error);
