@@ -128,7 +128,12 @@ async function measure(
   const ours = await ourVariants(subject);
   say(`${ours.variants.length} files of ours`);
   const contest = await runContest(subject, ours.variants, theirs.variants);
-  const sizes = compareSizes(subject, ours.variants, theirs.variants);
+  // A file that the runtime refuses is no small file.
+  const refused = new Set(contest.refusals.map(({ recipe }) => recipe));
+  const [our, their] = [ours, theirs].map(({ variants }) =>
+    variants.filter(({ name }) => !refused.has(name)),
+  );
+  const sizes = compareSizes(subject, our!, their!);
   const time = await compareTimes(subject, folder, say);
   const parities = [
     ...(await compareScales(subject, folder, say)),
