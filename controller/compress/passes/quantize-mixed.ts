@@ -9,7 +9,10 @@
  */
 import { z } from "zod";
 import { isFleetError } from "../../../shared/errors.ts";
+import { elementTypes } from "../../onnx/element-types.ts";
+import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
+import { factOf } from "../../onnx/ops/registry.ts";
 import { type FewestFloatLayers, fewestFloatLayers } from "../accuracy/fewest-float-layers.ts";
 import { floorOptions, missesOf } from "../accuracy/floor.ts";
 import { answersOf, signalToNoise } from "../calibration/score.ts";
@@ -46,10 +49,26 @@ export const quantizeMixed = definePass({
   needsSamples: true,
   notApplicable: (model, pass) => bound(pass).notApplicable(model),
   requires: (model, pass) => bound(pass).requires(model),
-  calibration: (model, pass) => bound(pass).calibration(model),
+  calibration(model, pass) {
+    const need = bound(pass).calibration(model);
+    if (need === undefined) return undefined;
+    return {
+      ...need,
+      tensors: [...new Set([...need.tensors, ...mayNeedScale(model.graph)])].sort(),
+    };
+  },
   ensures: (model) => quantizeStatic.bind(undefined).ensures(model),
   run: quantize,
 });
+
+/** Whichever layers stay float, no value but these gets a scale. */
+function mayNeedScale(graph: Graph): string[] {
+  const types = elementTypes(graph);
+  return graph.nodes
+    .filter((node) => factOf(node)?.quantization !== undefined)
+    .flatMap((node) => [...node.inputs, ...node.outputs])
+    .filter((name) => types.get(name) === "float32" && graph.constant(name) === undefined);
+}
 
 function bound({ quantize }: Options, exclude: readonly string[] = []): BoundPass {
   const own = z.array(z.string()).catch([]).parse(quantize["exclude"]);
