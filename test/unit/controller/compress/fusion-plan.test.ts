@@ -8,11 +8,9 @@ import {
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
-import { floatTensor } from "../../../../controller/onnx/tensor.ts";
-import { randomValues } from "../onnx/sample-models.ts";
 import { parityFeeds, parityNet, paritySeeds } from "./parity-net.ts";
 import { optimizedBytes, workbenchOf } from "./run-model.ts";
-import { buildModel, feedsOf, node } from "./sample-nets.ts";
+import { buildModel, feedsOf, filters, node } from "./sample-nets.ts";
 
 type Passes = readonly (readonly [name: string, options: Record<string, unknown>])[];
 
@@ -69,17 +67,6 @@ describe("a plan that holds", () => {
 });
 
 describe("a plan that does not hold", () => {
-  const filters = (name: string, shape: readonly number[], seed: number) =>
-    floatTensor(
-      name,
-      shape,
-      randomValues(
-        seed,
-        shape.reduce((product, dim) => product * dim, 1),
-        0.3,
-      ),
-    );
-
   /** Two convolutions read what the first one makes. */
   const branched = () =>
     buildModel({

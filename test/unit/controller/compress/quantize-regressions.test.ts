@@ -9,21 +9,10 @@ import type { NodeProto, TensorProto } from "../../../../controller/onnx/schema.
 import { floatTensor, makeTensor, tensorFloats } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { optimizedBytes, runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
-import { buildModel, feedsOf, node } from "./sample-nets.ts";
+import { buildModel, feedsOf, filters, node } from "./sample-nets.ts";
 
 const imageShape = [1, 4, 8, 8];
 const pads = { pads: { ints: [1, 1, 1, 1] } };
-
-const filters = (name: string, shape: readonly number[], seed: number) =>
-  floatTensor(
-    name,
-    shape,
-    randomValues(
-      seed,
-      shape.reduce((product, dim) => product * dim, 1),
-      0.3,
-    ),
-  );
 
 function imageModel(
   nodes: readonly NodeProto[],

@@ -74,6 +74,10 @@ export const weights = (
     ),
   );
 
+/** Weights of a spread that keeps values of a few layers near 1. */
+export const filters = (name: string, shape: readonly number[], seed: number): TensorProto =>
+  weights(name, shape, seed, 0.3);
+
 const positive = (name: string, count: number, seed: number): TensorProto =>
   floatTensor(
     name,

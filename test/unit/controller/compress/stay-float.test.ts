@@ -5,21 +5,9 @@ import { quantizeStatic } from "../../../../controller/compress/passes/quantize-
 import type { Model } from "../../../../controller/onnx/model.ts";
 import { decodeModel } from "../../../../controller/onnx/proto.ts";
 import type { NodeProto } from "../../../../controller/onnx/schema.ts";
-import { floatTensor, intTensor } from "../../../../controller/onnx/tensor.ts";
-import { randomValues } from "../onnx/sample-models.ts";
+import { intTensor } from "../../../../controller/onnx/tensor.ts";
 import { optimizedBytes, runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
-import { buildModel, feedsOf, node } from "./sample-nets.ts";
-
-const filters = (name: string, shape: readonly number[], seed: number) =>
-  floatTensor(
-    name,
-    shape,
-    randomValues(
-      seed,
-      shape.reduce((product, dim) => product * dim, 1),
-      0.3,
-    ),
-  );
+import { buildModel, feedsOf, filters, node } from "./sample-nets.ts";
 
 const pads = { pads: { ints: [1, 1, 1, 1] } };
 
