@@ -144,7 +144,10 @@ def timed_recipe(job, samples, prepared):
 
 
 def one_thread():
-    """Has calibration run on one thread: with more, products are cut elsewhere and the last bits of ranges move."""
+    """Has calibration run on one thread: with more, products are cut elsewhere and the last bits of ranges move.
+
+    The calibrators make their sessions by this name and offer no option for it.
+    """
 
     def options():
         made = session_options()
@@ -246,14 +249,6 @@ def run(recipe, scheme, call, folder, prepared, repeats):
     print(json.dumps(answer), flush=True)
 
 
-class OneThreadOptions(onnxruntime.SessionOptions):
-    """Parity compares arithmetic, and onnxruntime adds up some convolutions in another order on two threads."""
-
-    def __init__(self):
-        super().__init__()
-        self.intra_op_num_threads = 1
-
-
 def main():
     with open(sys.argv[1]) as file:
         job = json.load(file)
@@ -270,8 +265,6 @@ def main():
         print(json.dumps({"recipe": "quant_pre_process", "scheme": "none", "error": str(error)[:300]}), flush=True)
         prepared = job["model"]
     if job["grid"] == "parity":
-        # The calibrators make their sessions by this name and offer no option for it.
-        onnxruntime.SessionOptions = OneThreadOptions
         recipes = parity_recipes(job, samples)
     elif "repeats" in job:
         recipes = timed_recipe(job, samples, prepared)

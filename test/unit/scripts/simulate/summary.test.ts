@@ -20,11 +20,12 @@ function ran(job: Partial<Ran["job"]>, result: Partial<Ran["result"]> = {}): Ran
       faults: [],
       ...result,
     },
+    tookMs: 60_000,
   };
 }
 
 const barValue = (runs: readonly Ran[], name: RegExp) =>
-  barsOf(runs, 1, 90).find((bar) => name.test(bar.name))?.value;
+  barsOf(runs, 2).find((bar) => name.test(bar.name))?.value;
 
 it("counts releases that broke every device and left the canary", () => {
   const runs = [
@@ -52,19 +53,26 @@ it("holds the product to drops of two points that reach all without a person, by
 
 it("tells per mix and release how long harm went on, of the seeds that had some", () => {
   const minute = 60_000;
-  const rows = rowsOf([
+  const runs = [
     ran({ release: "drop-3" }, { stopMs: minute, harmMs: null }),
     ran({ release: "drop-3" }, { stopMs: 3 * minute, harmMs: 2 * minute }),
     ran({ release: "drop-3" }, { stopMs: 9 * minute, harmMs: 4 * minute }),
     ran({ release: "drop-3", mix: "power" }),
-  ]);
+  ];
+  const rows = rowsOf(runs, 2);
   expect(rows).toHaveLength(2);
   expect(rows[0]).toMatchObject({
     seeds: 3,
+    minutes: 1.5,
     stopMinutesMedian: 3,
     stopMinutesP99: 9,
     harmMinutesMedian: 2,
     harmMinutesP99: 4,
   });
   expect(rows[1]).toMatchObject({ stopMinutesMedian: null, harmMinutesP99: null });
+});
+
+it("counts the minutes of the fleets that are demanded, on the processes that share them", () => {
+  const runs = [ran({}), ran({ devices: 10_000 }), ran({ devices: 1_600 })];
+  expect(barValue(runs, /^minutes/)).toBe(1);
 });
