@@ -1,6 +1,7 @@
 /** Settings of a controller. Sizes and times have their units in the name; every default is here. */
 import { z } from "zod";
 import { tenantSchema } from "../shared/artifact/names.ts";
+import { foretellBoundSchema } from "./jobs/foretell-bound.ts";
 
 /** Names that lead nowhere from another machine; `0.0.0.0` and `::` listen to others as well. */
 const loopback = /^(localhost|127\..*|::1)$/;
@@ -66,6 +67,9 @@ const settingsSchema = z.object({
     .int()
     .min(64 * 2 ** 20)
     .default(4 * 2 ** 30),
+  /** How much of the accuracy of int8 variants on other processors is foretold. */
+  foretellSamplesMax: foretellBoundSchema.shape.samplesMax,
+  foretellTimeMaxMs: foretellBoundSchema.shape.timeMaxMs,
 });
 
 export const controllerConfigSchema = settingsSchema.superRefine((settings, refinement) => {

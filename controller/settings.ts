@@ -42,6 +42,8 @@ const kinds: { readonly [Name in SettingName]: Kind } = {
   transferBytesPerSecond: "number",
   jobTimeoutMs: "number",
   jobMemoryBytesMax: "number",
+  foretellSamplesMax: "number",
+  foretellTimeMaxMs: "number",
 };
 const settingNames = Object.keys(kinds) as SettingName[];
 /** What says where controller.yaml is cannot be said in it. */

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { nameSchema } from "../../shared/artifact/names.ts";
+import { type Instructions, type Processor, processorOf } from "../../shared/devices/processor.ts";
 import { isaFlags, type Profile } from "../../shared/devices/profile.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { parseYaml } from "./yaml.ts";
@@ -82,6 +83,44 @@ export function explainClasses(
 /** The first class that matches, or null. */
 export function classOf(device: Described, classes: readonly DeviceClass[]): string | null {
   return explainClasses(device, classes).find(({ matches }) => matches)?.deviceClass ?? null;
+}
+
+/** Whether what a class asks of the processor holds for one; the rest of its rule is about a device. */
+export function admits({ match }: DeviceClass, { architecture, isa }: Instructions): boolean {
+  return (
+    (match.architecture ?? [architecture]).includes(architecture) &&
+    (match.isaAll ?? []).every((flag) => isa.includes(flag)) &&
+    !(match.isaNone ?? []).some((flag) => isa.includes(flag))
+  );
+}
+
+/** What there is to buy, as far as rules tell it apart. */
+const sold: readonly Instructions[] = [
+  { architecture: "x64", isa: ["avx2"] },
+  { architecture: "x64", isa: ["avx2", "avx_vnni"] },
+  { architecture: "x64", isa: ["avx2", "avx512_vnni"] },
+  { architecture: "x64", isa: ["avx2", "avx512_vnni", "avx_vnni"] },
+  { architecture: "arm64", isa: [] },
+  { architecture: "arm64", isa: ["asimddp"] },
+  { architecture: "arm64", isa: ["asimddp", "i8mm"] },
+  { architecture: "arm64", isa: ["asimddp", "i8mm", "sve"] },
+];
+
+/**
+ * Kinds of processor that a class has: those of its devices; without any, those that its rule admits,
+ * which are none that are known where it asks nothing of the processor.
+ */
+export function processorsOf(
+  deviceClass: DeviceClass,
+  devices: readonly Instructions[],
+): Processor[] {
+  const { architecture, isaAll, isaNone } = deviceClass.match;
+  const asks = (architecture ?? isaAll ?? isaNone) !== undefined;
+  const admitted = asks ? sold.filter((each) => admits(deviceClass, each)) : [];
+  const known = (of: readonly Instructions[]) => [
+    ...new Set(of.flatMap((each) => processorOf(each) ?? [])),
+  ];
+  return devices.length > 0 ? known(devices) : known(admitted);
 }
 
 function mismatches({ profile, labels }: Described, match: DeviceClass["match"]): string[] {

@@ -106,6 +106,10 @@ function workOrder(
     memoryBytesMax: ctx.config.jobMemoryBytesMax,
     scratchDir,
     calibrationDir: join(ctx.config.dataDir, "calibration"),
+    foretellBound: {
+      samplesMax: ctx.config.foretellSamplesMax,
+      timeMaxMs: ctx.config.foretellTimeMaxMs,
+    },
   };
 }
 

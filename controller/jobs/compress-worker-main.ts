@@ -12,7 +12,9 @@ import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
 import { systemProcesses } from "../../shared/adapters/system-processes.ts";
-import { journalSchema } from "../../shared/api/evaluation.ts";
+import { type Foretold, journalSchema } from "../../shared/api/evaluation.ts";
+import { readIsa } from "../../shared/devices/isa.ts";
+import { processorOf } from "../../shared/devices/processor.ts";
 import { isFleetError } from "../../shared/errors.ts";
 import {
   buildGoldenSet,
@@ -34,6 +36,7 @@ import { auditPlan, planFellBack, plannedLayers } from "../compress/fusion-plan.
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
 import { Model } from "../onnx/model.ts";
 import { calibrationCache } from "./calibration-cache.ts";
+import { foretellElsewhere } from "./foretell.ts";
 import { compareWithSource, judgeAt, judgedSamples, scoreOf, sourceSamples } from "./score.ts";
 import { workbenchOf } from "./workbench.ts";
 import {
@@ -277,6 +280,7 @@ async function evaluateVariant(
   try {
     const indices = judgedSamples(job.split);
     const evaluated = await turn(() => evaluate(job, made.path, indices));
+    const fusion = await fusionOf(made);
     return {
       status: "ready",
       recipe: made.recipe,
@@ -290,13 +294,34 @@ async function evaluateVariant(
       ...compareWithSource(job.set, job.split.selection, evaluated, source),
       ramPeakBytes: evaluated.ramPeakBytes,
       loadMs: evaluated.loadMs,
-      fusion: await fusionOf(made),
+      fusion,
       journal: made.journal,
+      foretold: await foretoldOf(job, made, source),
       sourceSelection: scoreOf(job.set, job.split.selection, source, source),
     };
   } catch (error) {
     return failureOf(made.recipe, error);
   }
+}
+
+/** What the variant's accuracy is on processors of other kinds than this machine's. */
+async function foretoldOf(job: Job, made: MadeFile, source: Evaluated): Promise<Foretold[]> {
+  const { order, set, split } = job;
+  const isa = await readIsa(systemFiles());
+  return foretellElsewhere(
+    {
+      modelBytes: made.bytes,
+      interface: order.interface,
+      set,
+      selection: split.selection,
+      seed: order.split.seed,
+      source,
+      here: processorOf({ architecture: process.arch, isa }),
+      bound: order.foretellBound,
+      clock: systemClock(),
+    },
+    (message) => job.say(1, message),
+  );
 }
 
 /** Loss of each judged sample at its place in the pool: what devices must reproduce. */

@@ -15,6 +15,7 @@ import {
 } from "../../shared/evaluation/metrics/metric.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { wilsonInterval } from "../../shared/statistics/binomial.ts";
+import { exactInterval } from "../../shared/statistics/exact-interval.ts";
 
 /** Answers at the places of their samples in the pool; −1 and nothing where none was asked for. */
 export interface Answers {
@@ -61,6 +62,24 @@ export function scoreOf(
   }
   return mean([...indices].map((at) => cosine(answers.outputs[at]!, source.outputs[at]!)));
 }
+
+/** As `scoreOf`; the interval of a share of samples is exact, whatever their number. */
+export function exactScoreOf(
+  set: GoldenSet,
+  indices: Uint32Array,
+  answers: Answers,
+  source: Answers,
+): Score {
+  const score = scoreOf(set, indices, answers, source);
+  const metric = metricOf(set.metric);
+  const isShare = metric === undefined ? answers.outputs.length === 0 : metric.isShare === true;
+  if (!isShare) return score;
+  const [low, high] = exactInterval(Math.round(score.value * score.n), score.n, intervalAlpha);
+  return { ...score, low, high };
+}
+
+/** All intervals are two-sided ones of 95 %. */
+const intervalAlpha = 0.05;
 
 /** The losses of the answers to the samples at `indices`. */
 export function judgeAt(

@@ -66,12 +66,16 @@ export async function loadModel(
 }
 
 /** A sample's shape carries a batch axis of 1, which models of one sample have not. */
-function fitted(shape: readonly number[], rank: number | undefined): readonly number[] {
+export function fitted(shape: readonly number[], rank: number | undefined): readonly number[] {
   return rank === shape.length - 1 ? shape.slice(1) : shape;
 }
 
 /** One sample per batch: memory does not grow with their number. */
-function* batches(set: GoldenSet, indices: Uint32Array, spec: ModelInterface): Generator<Feeds> {
+export function* batches(
+  set: GoldenSet,
+  indices: Uint32Array,
+  spec: ModelInterface,
+): Generator<Feeds> {
   for (const index of indices) {
     yield new Map(
       spec.inputs.map((input): [string, TensorValue] => {
@@ -97,7 +101,7 @@ function judgeOf(set: GoldenSet, indices: Uint32Array, spec: ModelInterface): Ju
 }
 
 /** Answers at the places of their samples in the pool. */
-function answersOf(
+export function answersOf(
   set: GoldenSet,
   indices: Uint32Array,
   spec: ModelInterface,

@@ -1,9 +1,15 @@
 /** What a compression worker is told and what it answers; structured-clone messages over IPC. */
 import { z } from "zod";
-import { type Evaluation, fusionSchema, journalSchema } from "../../shared/api/evaluation.ts";
+import {
+  type Evaluation,
+  foretoldSchema,
+  fusionSchema,
+  journalSchema,
+} from "../../shared/api/evaluation.ts";
 import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
 import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import { splitSchema } from "../storage/golden/repository.ts";
+import { foretellBoundSchema } from "./foretell-bound.ts";
 
 const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
@@ -22,6 +28,7 @@ export const workOrderSchema = z.object({
   scratchDir: z.string(),
   /** Folder for calibration tables; nothing is kept when it is left out. */
   calibrationDir: z.string().optional(),
+  foretellBound: foretellBoundSchema,
 });
 export type WorkOrder = z.infer<typeof workOrderSchema>;
 
@@ -47,6 +54,7 @@ export const workResultSchema = z.discriminatedUnion("status", [
     loadMs: z.number(),
     /** What each pass did. */
     journal: journalSchema,
+    foretold: z.array(foretoldSchema),
     /** The source's own score on the selection part. */
     sourceSelection: scoreSchema,
   }),
@@ -72,7 +80,8 @@ type Ready = Extract<WorkResult, { status: "ready" }>;
 
 /** What is kept of a result beside its file. */
 export function evaluationOf(result: Ready): Evaluation {
-  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion, journal } =
-    result;
-  return { metric, selection, sealed, worse, better, ramPeakBytes, loadMs, fusion, journal };
+  const { metric, selection, sealed, worse, better, ramPeakBytes, loadMs } = result;
+  const { fusion, journal, foretold } = result;
+  const figures = { metric, selection, sealed, worse, better, ramPeakBytes, loadMs };
+  return { ...figures, fusion, journal, foretold };
 }

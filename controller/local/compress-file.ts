@@ -12,8 +12,10 @@ import { assert } from "../../shared/assert.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import type { Recipe } from "../compress/recipe.ts";
-import type { DeviceClass } from "../fleet/classes.ts";
+import { type DeviceClass, processorsOf } from "../fleet/classes.ts";
+import type { ForetellBound } from "../jobs/foretell-bound.ts";
 import { superviseWorker } from "../jobs/supervise.ts";
+import { foretoldFor } from "../plan/accuracy.ts";
 import { choose, type MeasuredVariant } from "../plan/choose.ts";
 import {
   type CompressionReport,
@@ -42,6 +44,7 @@ export interface LocalOrder {
   readonly isOfClass: boolean;
   readonly outDir: string;
   readonly measure: boolean;
+  readonly foretellBound: ForetellBound;
   readonly limits: { readonly memoryBytesMax: number; readonly timeoutMs: number };
 }
 
@@ -59,7 +62,7 @@ export async function compressFile(
 ): Promise<CompressionReport> {
   const { files } = ports;
   await files.makeDirectory(order.outDir);
-  const results = keeper(files, order.outDir, order.sources, order.machine);
+  const results = keeper(files, order.outDir, order);
   const kept = await make(ports, order, results, {
     onProgress: (fraction, message) => onProgress(fraction * makingShare, message),
     signal,
@@ -121,7 +124,11 @@ async function make(
   });
 }
 
-function workOrder({ sources, limits, outDir }: LocalOrder, recipes: Recipe[], scratchDir: string) {
+function workOrder(
+  { sources, limits, outDir, foretellBound }: LocalOrder,
+  recipes: Recipe[],
+  scratchDir: string,
+) {
   return {
     sourcePath: sources.modelPath,
     interface: sources.interface,
@@ -132,6 +139,7 @@ function workOrder({ sources, limits, outDir }: LocalOrder, recipes: Recipe[], s
     memoryBytesMax: limits.memoryBytesMax,
     scratchDir,
     calibrationDir: join(outDir, ".calibration"),
+    foretellBound,
   };
 }
 
@@ -193,7 +201,7 @@ function reportOf(
  * source's at its best, times the ratio found in turns: a busy moment of one variant does not decide.
  */
 function measuredOf(
-  { isOfClass }: LocalOrder,
+  { isOfClass, deviceClass }: LocalOrder,
   variant: VariantReport,
   sourceP50Ms: number,
 ): MeasuredVariant {
@@ -209,6 +217,10 @@ function measuredOf(
     metric: figures?.sealed ?? null,
     worse: figures?.paired.worse ?? 0,
     better: figures?.paired.better ?? 0,
+    foretold: foretoldFor(figures?.foretold ?? [], {
+      processors: processorsOf(deviceClass, []),
+      measuredOn: [],
+    }),
     measurementFailure: null,
     measured:
       figures === null || latency === null

@@ -14,6 +14,7 @@ import { sha256Hex, sha256Schema } from "../../shared/artifact/hash.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import { type Recipe, recipeHash } from "../compress/recipe.ts";
+import type { ForetellBound } from "../jobs/foretell-bound.ts";
 import { evaluationOf, type WorkResult } from "../jobs/worker-protocol.ts";
 import { bundleOf } from "../models/bundle-of.ts";
 import type { Sources } from "./sources.ts";
@@ -54,7 +55,15 @@ export interface Keeper {
   readonly modelPath: (recipe: string) => string;
 }
 
-export function keeper(files: Files, outDir: string, sources: Sources, machine: Machine): Keeper {
+/** What results rest on beside their recipe. */
+export interface Grounds {
+  readonly sources: Sources;
+  readonly machine: Machine;
+  readonly foretellBound: ForetellBound;
+}
+
+export function keeper(files: Files, outDir: string, grounds: Grounds): Keeper {
+  const { sources, machine, foretellBound } = grounds;
   const pathOf = (recipe: string, name: string) => join(outDir, recipe, name);
   const keyOf = (recipe: Recipe) =>
     sha256Hex(
@@ -66,6 +75,7 @@ export function keeper(files: Files, outDir: string, sources: Sources, machine: 
         recipe: recipeHash(recipe),
         runtime: machine.runtime,
         cpuFlags: [...machine.cpuFlags],
+        foretellBound,
       }),
     );
   const modelPath = (recipe: string) => pathOf(recipe, "model.onnx");

@@ -5,20 +5,24 @@
  * Invariant: nothing is chosen that was not measured on a device of the class.
  */
 import { parityGate } from "../../shared/evaluation/gates.ts";
-import { mcnemarExact } from "../../shared/statistics/binomial.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
+import {
+  type AccuracyFigures,
+  accuracyFault,
+  type ForetoldFigures,
+  foretoldFault,
+  percent,
+} from "./accuracy.ts";
 
-export interface MeasuredVariant {
+/** `metric` is of sealed samples, `worse` and `better` of the selection part, both at the controller. */
+export interface MeasuredVariant extends AccuracyFigures {
   readonly recipe: string;
   readonly bundleSha256: string | null;
   readonly status: string;
   readonly reason: string | null;
   readonly modelBytes: number | null;
-  /** On sealed samples, at the controller; null without an evaluation. */
-  readonly metric: { readonly value: number; readonly high: number } | null;
-  /** Samples that got worse and better than the source on the selection part. */
-  readonly worse: number;
-  readonly better: number;
+  /** For processors of the class that no device of it measured the variant on. */
+  readonly foretold: readonly ForetoldFigures[];
   /** Facts from a device of the class; null when none measured it. */
   readonly measured: MeasuredFacts | null;
   /** Why the newest try of a device came to nothing; null when there was none. */
@@ -58,8 +62,6 @@ export interface Choice {
   readonly reasons: readonly Reason[];
 }
 
-/** A variant whose paired test against the source is below this lost accuracy. */
-const worseAlpha = 0.001;
 /**
  * Latencies closer than this count as equal: the trial on a device accepts the same ratio, so a choice
  * inside it must not rest on noise.
@@ -78,7 +80,10 @@ export function choose(
 ): Choice {
   const refusals = variants.map((variant) => ({
     variant,
-    why: refusal(deviceClass, variant) ?? refusalOnDevice(deviceClass, variant, parity),
+    why:
+      refusal(deviceClass, variant) ??
+      foretoldFault(deviceClass.budget, variant.foretold) ??
+      refusalOnDevice(deviceClass, variant, parity),
   }));
   const fitting = refusals.filter(({ why }) => why === undefined).map(({ variant }) => variant);
   const winner = best(deviceClass, fitting, inUse);
@@ -103,14 +108,7 @@ function refusal(deviceClass: DeviceClass, variant: MeasuredVariant): string | u
   if (budget.modelBytesMax !== undefined && bytes > budget.modelBytesMax) {
     return `its file of ${bytes} bytes is over the class's ${budget.modelBytesMax}`;
   }
-  if (variant.metric !== null && variant.metric.high < budget.metricFloor) {
-    return `its accuracy of ${percent(variant.metric.value)} is below the class's floor of ${percent(budget.metricFloor)}`;
-  }
-  const p = mcnemarExact(variant.worse, variant.better);
-  if (p <= worseAlpha) {
-    return `it is worse than its source: ${variant.worse} samples got worse and ${variant.better} better (p = ${p.toExponential(1)})`;
-  }
-  return undefined;
+  return accuracyFault(budget, variant);
 }
 
 /** Why a variant cannot be chosen, by what a device of the class measured. */
@@ -226,4 +224,3 @@ function whereMeasured(variant: MeasuredVariant): string {
 const metricOf = (variant: MeasuredVariant) => variant.metric?.value ?? 0;
 const latencyOf = (variant: MeasuredVariant) =>
   variant.measured?.latencyP50Ms ?? Number.POSITIVE_INFINITY;
-const percent = (fraction: number) => `${(fraction * 100).toFixed(2)} %`;

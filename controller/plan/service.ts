@@ -1,12 +1,16 @@
 /** Reads facts, lets each class choose, stores the choices with their reasons. */
 import { z } from "zod";
 import { evaluationSchema } from "../../shared/api/evaluation.ts";
+import { type Instructions, type Processor, processorOf } from "../../shared/devices/processor.ts";
+import { profileSchema } from "../../shared/devices/profile.ts";
 import { alphaOf } from "../../shared/evaluation/error-budget.ts";
 import type { ControllerContext } from "../context.ts";
+import { type DeviceClass, processorsOf } from "../fleet/classes.ts";
 import { parityFlipFractionMax } from "../rollout/release.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { VariantTable } from "../storage/schema.ts";
+import { foretoldFor } from "./accuracy.ts";
 import { choose, type MeasuredFacts, type MeasuredVariant } from "./choose.ts";
 
 const reasonsSchema = z.array(z.object({ recipe: z.string(), won: z.boolean(), why: z.string() }));
@@ -48,9 +52,12 @@ export async function chooseForClasses(
     .orderBy("recipe")
     .execute();
   for (const deviceClass of ctx.fleet.classes) {
+    const processors = await classProcessors(trx, deviceClass);
     const measured: MeasuredVariant[] = [];
     for (const variant of variants)
-      measured.push(await measuredVariant(trx, deviceClass.name, variant));
+      measured.push(
+        await measuredVariant(trx, { deviceClass: deviceClass.name, processors }, variant),
+      );
     if (measured.every((each) => each.measured === null && each.measurementFailure === null))
       continue;
     const inUse = await recipeInUse(trx, deviceClass.name, model);
@@ -79,11 +86,54 @@ export async function chooseForClasses(
   }
 }
 
-async function measuredVariant(
+const instructionsSchema = profileSchema.pick({ architecture: true, isa: true });
+
+/** What rows say of processors; rows without a profile say nothing. */
+function instructionsOf(rows: readonly { readonly profileJson: string }[]): Instructions[] {
+  return rows.flatMap(
+    ({ profileJson }) => instructionsSchema.safeParse(JSON.parse(profileJson)).data ?? [],
+  );
+}
+
+/** Kinds of processor that devices of the class have, or declare. */
+async function classProcessors(trx: Database, deviceClass: DeviceClass): Promise<Processor[]> {
+  const rows = await trx
+    .selectFrom("devices")
+    .select("profileJson")
+    .where("deviceClass", "=", deviceClass.name)
+    .where("standing", "=", "active")
+    .execute();
+  return processorsOf(deviceClass, instructionsOf(rows));
+}
+
+/** Kinds of processor that devices of the class have and found out the accuracy of a file on. */
+async function processorsMeasuredOn(
   trx: Database,
   deviceClass: string,
+  bundleSha256: string,
+): Promise<Processor[]> {
+  const rows = await trx
+    .selectFrom("facts")
+    .innerJoin("devices", "devices.id", "facts.device")
+    .select("devices.profileJson")
+    .where("facts.bundleSha256", "=", bundleSha256)
+    .where("facts.metric", "=", "golden-metric")
+    .where("facts.emulated", "=", 0)
+    .where("devices.deviceClass", "=", deviceClass)
+    .execute();
+  return instructionsOf(rows).flatMap((each) => processorOf(each) ?? []);
+}
+
+async function measuredVariant(
+  trx: Database,
+  {
+    deviceClass,
+    processors,
+  }: { readonly deviceClass: string; readonly processors: readonly Processor[] },
   variant: VariantTable,
 ): Promise<MeasuredVariant> {
+  const bundleSha256 = variant.bundleSha256 ?? "";
+  const measuredOn = await processorsMeasuredOn(trx, deviceClass, bundleSha256);
   const evaluation =
     variant.evaluationJson === null
       ? null
@@ -97,8 +147,9 @@ async function measuredVariant(
     metric: evaluation === null ? null : evaluation.sealed,
     worse: evaluation?.worse ?? 0,
     better: evaluation?.better ?? 0,
-    measured: await bestFacts(trx, deviceClass, variant.bundleSha256 ?? ""),
-    measurementFailure: await newestFailure(trx, deviceClass, variant.bundleSha256 ?? ""),
+    foretold: foretoldFor(evaluation?.foretold ?? [], { processors, measuredOn }),
+    measured: await bestFacts(trx, deviceClass, bundleSha256),
+    measurementFailure: await newestFailure(trx, deviceClass, bundleSha256),
   };
 }
 

@@ -31,6 +31,8 @@ export interface VariantFigures {
   readonly latency: LatencyFigures | null;
   readonly ramPeakBytes: number;
   readonly fusion: Evaluation["fusion"];
+  /** Accuracy on processors that are not here; empty for variants without integer layers. */
+  readonly foretold: Evaluation["foretold"];
   /** What each pass did, sensitivities of layers included. */
   readonly journal: Journal;
 }
@@ -80,7 +82,7 @@ export function figuresOf(
   evaluation: Evaluation,
   latency: LatencyFigures | null,
 ): VariantFigures {
-  const { worse, better, sealed, selection, ramPeakBytes, fusion, journal } = evaluation;
+  const { worse, better, sealed, selection, ramPeakBytes, fusion, foretold, journal } = evaluation;
   return {
     ...file,
     timesSmaller: source.bytes / file.bytes,
@@ -90,6 +92,7 @@ export function figuresOf(
     latency,
     ramPeakBytes,
     fusion,
+    foretold,
     journal,
   };
 }

@@ -9,6 +9,7 @@ import {
   type VariantFigures,
   type VariantReport,
 } from "./compression-report.ts";
+import { foretoldTable, foretoldTitle } from "./foretold-table.ts";
 import { escapeHtml, type Point, paretoPlot } from "./pareto.ts";
 
 const style = `
@@ -37,6 +38,7 @@ export function reportPage(report: CompressionReport): string {
 <p>${choiceText(report)}</p>
 <div class="plots">${plots(report)}</div>
 ${variantTable(report)}
+${foretoldPart(report)}
 <h2>Why</h2>
 <ul>${report.choice.reasons.map(({ recipe, why }) => `<li><b>${escapeHtml(recipe)}</b>: ${escapeHtml(why)}</li>`).join("\n")}</ul>
 <h2>What each pass did</h2>
@@ -127,6 +129,20 @@ function cellsOf({ recipe, status, reason, figures }: VariantReport): string[] {
     bytesText(figures.ramPeakBytes),
     int8Text(fusion),
   ];
+}
+
+/** A table of its own, as it rests on fewer samples and on no measurement. */
+function foretoldPart({ variants }: CompressionReport): string {
+  const found = foretoldTable(
+    variants.map(({ recipe, figures }) => ({ recipe, foretold: figures?.foretold ?? [] })),
+  );
+  if (found === undefined) return "";
+  const rowOf = (cells: readonly string[], tag: "th" | "td") =>
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
+  const body = found.rows.map((cells) => rowOf(cells, "td")).join("\n");
+  return `<h2>${foretoldTitle}</h2>
+<p>Foretold by emulation, exact on integers, on samples of the selection part.</p>
+<table><thead>${rowOf(found.head, "th")}</thead><tbody>${body}</tbody></table>`;
 }
 
 function passes({ recipe, figures }: VariantReport): string {

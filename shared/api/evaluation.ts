@@ -1,5 +1,6 @@
 /** What was found out about a variant, and why a class chose it or did not. */
 import { z } from "zod";
+import { processors } from "../devices/processor.ts";
 import { metricNameSchema } from "../evaluation/metrics/registry.ts";
 
 /** A share between 0 and 1 with its two-sided 95 % interval over n samples. */
@@ -39,6 +40,33 @@ export const journalSchema = z
   .meta({ id: "Journal" });
 export type Journal = z.infer<typeof journalSchema>;
 
+/**
+ * What the emulation says of a variant's accuracy on a processor that was not there. Only samples of the
+ * selection part are used, as many as fitted into the bound, in an order that the split's seed gives.
+ */
+export const foretoldSchema = z
+  .discriminatedUnion("outcome", [
+    z.object({
+      processor: z.enum(processors),
+      outcome: z.literal("foretold"),
+      /** The interval of a share is exact (Clopper and Pearson). */
+      score: scoreSchema,
+      /** Against the source on the same samples: those that got worse and better. */
+      worse: z.int(),
+      better: z.int(),
+    }),
+    /** No layer can give other integers there than where the variant was measured. */
+    z.object({ processor: z.enum(processors), outcome: z.literal("as-here") }),
+    z.object({
+      processor: z.enum(processors),
+      outcome: z.literal("not-foretold"),
+      /** Operators that have no emulation, or what else was in the way. */
+      why: z.string(),
+    }),
+  ])
+  .meta({ id: "Foretold" });
+export type Foretold = z.infer<typeof foretoldSchema>;
+
 /** What the controller measured about a variant; stored as JSON beside it. */
 export const evaluationSchema = z
   .object({
@@ -58,6 +86,11 @@ export const evaluationSchema = z
     fusion: fusionSchema.nullable().default(null),
     /** Empty for variants that older controllers made. */
     journal: journalSchema.default([]),
+    /**
+     * For processors of other kinds than the controller's. Empty for variants without integer layers, whose
+     * answers are those of every processor, and for those of older controllers.
+     */
+    foretold: z.array(foretoldSchema).default([]),
   })
   .meta({ id: "Evaluation" });
 export type Evaluation = z.infer<typeof evaluationSchema>;

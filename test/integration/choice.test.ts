@@ -40,17 +40,18 @@ beforeEach(async () => {
 });
 afterEach(() => db.destroy());
 
+const score = { value: 0.97, low: 0.96, high: 0.98, n: 5_000 };
+const evaluation = {
+  metric: "top-1",
+  selection: score,
+  sealed: score,
+  worse: 0,
+  better: 0,
+  ramPeakBytes: 1,
+  loadMs: 1,
+};
+
 async function addVersion(): Promise<void> {
-  const score = { value: 0.97, low: 0.96, high: 0.98, n: 5_000 };
-  const evaluation = {
-    metric: "top-1",
-    selection: score,
-    sealed: score,
-    worse: 0,
-    better: 0,
-    ramPeakBytes: 1,
-    loadMs: 1,
-  };
   for (const recipe of ["fp32", "int8"] as const) {
     await db
       .insertInto("variants")
@@ -73,7 +74,9 @@ async function addVersion(): Promise<void> {
   }
 }
 
-async function addDevice(id: string): Promise<void> {
+const isImitated = (device: string) => device.startsWith("imitated");
+
+async function addDevice(id: string, profile = {}): Promise<void> {
   await db
     .insertInto("devices")
     .values({
@@ -83,9 +86,9 @@ async function addDevice(id: string): Promise<void> {
       region: "eu",
       labelsJson: "{}",
       deviceClass: "gateway",
-      profileJson: "{}",
+      profileJson: JSON.stringify(profile),
       fingerprint: "",
-      emulated: id === "imitated" ? 1 : 0,
+      emulated: isImitated(id) ? 1 : 0,
       agentVersion: "0",
       standing: "active",
       standingReason: null,
@@ -142,7 +145,7 @@ function answer(trx: Database, given: Answer) {
     model: "digits",
     bundleSha256: bundles[recipe],
     fingerprint: device,
-    emulated: device === "imitated",
+    emulated: isImitated(device),
     environmentDegraded: given.busy ?? false,
     facts:
       failure === null
@@ -202,4 +205,33 @@ it("believes real hardware before emulated, a steady machine before a busy one, 
   expect(await measure({})).toMatchObject({ recipe: "int8", emulated: false });
   expect(await measure({ accuracy: 0.8, busy: true })).toMatchObject({ recipe: "int8" });
   expect(await measure({ accuracy: 0.8 })).toMatchObject({ recipe: null });
+});
+
+it("believes what was foretold for a class's processor until a device with it measured the file", async () => {
+  const row = db.updateTable("variants").where("recipe", "=", "int8");
+  const foretold = {
+    processor: "avx2",
+    outcome: "foretold",
+    score: { value: 0.7, low: 0.63, high: 0.76, n: 200 },
+    worse: 50,
+    better: 1,
+  };
+  await row
+    .set({ evaluationJson: JSON.stringify({ ...evaluation, foretold: [foretold] }) })
+    .execute();
+  const answerOf = async (device: string) => {
+    await give({ measurement: await want(device, "int8"), recipe: "int8", device });
+    return (await choices())[0];
+  };
+  // Without an AVX2 in the class it says nothing, nor where a device only imitates one.
+  expect(await answerOf("real")).toMatchObject({ recipe: "int8" });
+  await addDevice("imitated-avx2", { architecture: "x64", isa: ["avx2"] });
+  const excluded = await answerOf("real");
+  expect(excluded).toMatchObject({ recipe: null });
+  expect(excluded?.reasons.find(({ recipe }) => recipe === "int8")?.why).toMatch(
+    /^on x86 without VNNI its accuracy of 70\.00 % is below the class's floor of 90\.00 %/,
+  );
+  expect(await answerOf("imitated-avx2")).toMatchObject({ recipe: null });
+  await addDevice("avx2", { architecture: "x64", isa: ["avx2"] });
+  expect(await answerOf("avx2")).toMatchObject({ recipe: "int8" });
 });

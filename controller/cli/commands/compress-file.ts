@@ -11,8 +11,9 @@ import { FleetError } from "../../../shared/errors.ts";
 import { writeFileAtomic } from "../../../shared/files/atomic-file.ts";
 import type { Files } from "../../../shared/ports/files.ts";
 import { parseRecipes, type Recipe } from "../../compress/recipe.ts";
-import type { DeviceClass } from "../../fleet/classes.ts";
+import { admits, type DeviceClass } from "../../fleet/classes.ts";
 import { loadFleetConfig } from "../../fleet/load.ts";
+import type { ForetellBound } from "../../jobs/foretell-bound.ts";
 import { compressFile } from "../../local/compress-file.ts";
 import { readSources } from "../../local/sources.ts";
 import {
@@ -20,6 +21,7 @@ import {
   int8Text,
   type VariantReport,
 } from "../../report/compression-report.ts";
+import { foretoldText } from "../foretold-text.ts";
 import type { CliIo } from "../io.ts";
 import { readModelFile } from "../model-file.ts";
 import { kilobytes, percent, progress, show, table } from "../output.ts";
@@ -33,6 +35,8 @@ export interface CompressFileFlags {
   readonly recipe?: readonly string[];
   readonly out?: string;
   readonly measure: boolean;
+  readonly foretellSamples: ForetellBound["samplesMax"];
+  readonly foretellSeconds: number;
   readonly json?: boolean;
 }
 
@@ -81,9 +85,13 @@ export async function compressFileHere(
       recipes,
       deviceClass: { ...deviceClass, recipes: recipes.map(({ name }) => name) },
       machine: { runtime: onnxruntimeVersion(), cpuFlags },
-      isOfClass: isOfClass(deviceClass, cpuFlags),
+      isOfClass: admits(deviceClass, { architecture: process.arch, isa: cpuFlags }),
       outDir,
       measure: flags.measure,
+      foretellBound: {
+        samplesMax: flags.foretellSamples,
+        timeMaxMs: Math.round(flags.foretellSeconds * 1_000),
+      },
       limits: { memoryBytesMax, timeoutMs },
     },
     bar.set,
@@ -137,15 +145,6 @@ async function recipesOf(
 
 const recipeBytesMax = 1_000_000;
 
-/** Whether what a class asks of the processor holds here; the rest of its rule is about a device. */
-function isOfClass({ match }: DeviceClass, cpuFlags: readonly string[]): boolean {
-  return (
-    (match.architecture ?? [process.arch]).includes(process.arch) &&
-    (match.isaAll ?? []).every((flag) => cpuFlags.includes(flag)) &&
-    !(match.isaNone ?? []).some((flag) => cpuFlags.includes(flag))
-  );
-}
-
 function reportText(report: CompressionReport, outDir: string): string {
   const { variants, choice, deviceClass } = report;
   const rows = variants.map((variant) => rowOf(variant, choice.recipe));
@@ -169,6 +168,9 @@ function reportText(report: CompressionReport, outDir: string): string {
       : `The class ${deviceClass} gets ${choice.recipe}: ${outDir}/${choice.recipe}/model.onnx`;
   return [
     table(head, rows, "No recipe was applied."),
+    ...foretoldText(
+      variants.map(({ recipe, figures }) => ({ recipe, foretold: figures?.foretold ?? [] })),
+    ),
     why,
     `${outcome}\nThe whole report: ${outDir}/report.html`,
   ].join("\n\n");

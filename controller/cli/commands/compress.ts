@@ -4,6 +4,7 @@ import type { ChoiceAnswer, VariantAnswer } from "../../../shared/api/routes/mod
 import { FleetError, isErrorCode } from "../../../shared/errors.ts";
 import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, collect, query } from "../command.ts";
+import { foretoldText, withForetellBound } from "../foretold-text.ts";
 import type { CliIo } from "../io.ts";
 import { kilobytes, percent, progress, show, table, time } from "../output.ts";
 import { compressFileHere, namesFile } from "./compress-file.ts";
@@ -13,7 +14,7 @@ const pollMs = 300;
 
 export const compressCommands: CommandGroup = {
   add(program, io) {
-    action(
+    const compression = action(
       program,
       "compress <model> [version]",
       "make one variant per recipe, evaluate and measure them, and let each class choose",
@@ -24,7 +25,8 @@ export const compressCommands: CommandGroup = {
         "compress digits.onnx --golden golden/golden.json",
         "compress digits.onnx --golden golden/golden.json --class x86-vnni --recipe my.yaml --out variants",
       ],
-    )
+    );
+    withForetellBound(compression)
       .addHelpText("after", fileHelp)
       .option("--recipe <name>", "only this recipe; may be repeated", collect)
       .option("--no-measure", "do not benchmark the variants")
@@ -163,5 +165,8 @@ function report(variants: readonly VariantAnswer[], choices: readonly ChoiceAnsw
     const rows = choice.reasons.map(({ recipe, won, why }) => [won ? "won" : "lost", recipe, why]);
     return `${choice.deviceClass}: ${winner}\n${table(["", "recipe", "why"], rows, "")}`;
   });
-  return [made, ...chosen].join("\n\n");
+  const foretold = foretoldText(
+    variants.map(({ recipe, evaluation }) => ({ recipe, foretold: evaluation?.foretold ?? [] })),
+  );
+  return [made, ...foretold, ...chosen].join("\n\n");
 }

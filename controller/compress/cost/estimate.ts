@@ -13,13 +13,14 @@
  *
  * Invariant: pure; the same model, shapes and table give the same estimate.
  */
+
+import type { Processor } from "../../../shared/devices/processor.ts";
 import type { CostEntry, CostOperator, CostTable } from "../../../shared/inference/cost-table.ts";
 import { elementTypes } from "../../onnx/element-types.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import { factOf } from "../../onnx/ops/registry.ts";
-import type { Processor } from "../emulate/processor.ts";
 import type { Unit } from "../emulate/unit.ts";
 import { unitOf } from "../emulate/units.ts";
 import { nodeLabel } from "../quantize/selection.ts";

@@ -13,6 +13,7 @@
  * machine's, whose last bit may differ from another's.
  */
 import { assert } from "../../../shared/assert.ts";
+import type { Processor } from "../../../shared/devices/processor.ts";
 import type { DataType } from "../../onnx/data-type.ts";
 import { elementTypes } from "../../onnx/element-types.ts";
 import type { Model } from "../../onnx/model.ts";
@@ -21,7 +22,6 @@ import { tensorData, tensorShape, tensorType } from "../../onnx/tensor.ts";
 import type { Batches, LoadedModel, Outputs, TensorValue, Workbench } from "../execute.ts";
 import { integerKernels } from "../fusion-audit.ts";
 import { nodeLabel } from "../quantize/selection.ts";
-import type { Processor } from "./processor.ts";
 import type { Step, StepContext, StepMaker } from "./step.ts";
 import { convStep } from "./steps/conv.ts";
 import { conversionStep } from "./steps/conversions.ts";

@@ -10,7 +10,8 @@
  * Invariant: the exact sum is computed first, then corrected by what each saturated pair lost; a matrix
  * without a pair at risk costs the same on every processor.
  */
-import { canSaturate, type Processor, pairMax, pairMin } from "./processor.ts";
+import type { Processor } from "../../../shared/devices/processor.ts";
+import { canSaturate, pairMax, pairMin } from "./pairs.ts";
 
 export type CodeArray = Uint8Array | Int8Array;
 

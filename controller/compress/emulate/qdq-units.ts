@@ -13,12 +13,13 @@
  * Source: onnxruntime 1.30, qdq_selectors.cc (CheckQDQNodes and the Check of each selector),
  * relu_quant_fusion.cc, clip_quant_fusion.cc, qdq_s8_to_u8.cc.
  */
+
+import type { Processor } from "../../../shared/devices/processor.ts";
 import type { DataType } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
 import type { Bounds } from "../../onnx/ops/op-fact.ts";
 import { factOf } from "../../onnx/ops/registry.ts";
-import type { Processor } from "./processor.ts";
 import type { CodeParameters } from "./requantize.ts";
 import { codedBy, type Operand, operandOf, type Unit } from "./unit.ts";
 

@@ -9,7 +9,7 @@ import { elementTypes } from "../../onnx/element-types.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import { nodeLabel } from "../quantize/selection.ts";
-import { activationCodeMax, canSaturate } from "./processor.ts";
+import { activationCodeMax, canSaturate } from "./pairs.ts";
 import type { PackedWeights } from "./products.ts";
 import type { StepContext } from "./step.ts";
 import { convProducts } from "./steps/conv.ts";

@@ -1,8 +1,9 @@
 /** One thing that an emulation does: it reads values by name and makes others. */
+
+import type { Processor } from "../../../shared/devices/processor.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import { tensorDataAs } from "../../onnx/tensor.ts";
 import type { TensorValue } from "../execute.ts";
-import type { Processor } from "./processor.ts";
 import type { CodeArray } from "./products.ts";
 import type { Operand, Unit } from "./unit.ts";
 

@@ -1,8 +1,9 @@
 /** The unit around a node, whichever form the file is in. */
+
+import type { Processor } from "../../../shared/devices/processor.ts";
 import type { DataType } from "../../onnx/data-type.ts";
 import type { Graph } from "../../onnx/graph.ts";
 import type { Node } from "../../onnx/node.ts";
-import type { Processor } from "./processor.ts";
 import { qdqUnit } from "./qdq-units.ts";
 import { qoperatorUnit } from "./qoperator-units.ts";
 import type { Unit } from "./unit.ts";

@@ -7,11 +7,11 @@
  */
 import { applyRecipe } from "../../../controller/compress/compress.ts";
 import { foretell } from "../../../controller/compress/emulate/emulate.ts";
-import type { Processor } from "../../../controller/compress/emulate/processor.ts";
 import { saturationRisks } from "../../../controller/compress/emulate/saturation.ts";
 import type { TensorValue } from "../../../controller/compress/execute.ts";
 import { loadModel } from "../../../controller/jobs/workbench.ts";
 import { Model } from "../../../controller/onnx/model.ts";
+import type { Processor } from "../../../shared/devices/processor.ts";
 import type { Feed } from "../../../shared/inference/session.ts";
 import { atLeast, atMost, type Outcome, type Row } from "../frame.ts";
 import { answersOf, feedOf, rightAnswers } from "./answer.ts";

@@ -44,6 +44,8 @@ export interface Metric {
   readonly output: "classification" | "tensors";
   /** What the value is, for people: "97 % right answers". */
   readonly says: string;
+  /** The value is the share of samples with loss 0. */
+  readonly isShare?: true;
   /** Errors: `golden-mismatch` when an answer does not fit its truth. */
   lossOf(at: number, answered: Answered, truth: Truth): number;
   estimate(judged: Judged): Estimate;

@@ -6,6 +6,7 @@ import { flipsOf, type Judged, type Metric } from "./metric.ts";
 export function shareMetric(how: Pick<Metric, "truth" | "output" | "says" | "lossOf">): Metric {
   return {
     ...how,
+    isShare: true,
     estimate(judged) {
       const n = judged.losses.length;
       const hits = hitsOf(judged);

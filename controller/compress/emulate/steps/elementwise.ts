@@ -13,9 +13,10 @@
  * Source: onnxruntime 1.30, mlas/lib/intrinsics/avx2/qladd_avx2.cpp, qladd.cpp, qlmul.cpp; broadcasting as in
  * element_wise_ops.h: the axes that end both shapes alike make one run.
  */
+
+import type { Processor } from "../../../../shared/devices/processor.ts";
 import type { TensorValue } from "../../execute.ts";
 import { roundHalfEven } from "../../quantize/scale.ts";
-import type { Processor } from "../processor.ts";
 import type { CodeArray } from "../products.ts";
 import { type CodeParameters, codeArray, outputScale, saturator } from "../requantize.ts";
 import { elementsOf, type Step, type StepContext } from "../step.ts";

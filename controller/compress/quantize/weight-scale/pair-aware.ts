@@ -7,10 +7,10 @@
  * rounding half to even cannot lift the sum of two codes above that whole number. Neighbours of different
  * sign never pass it.
  *
- * Source: `emulate/processor.ts` for which products are neighbours; a rule of this project, since
+ * Source: `emulate/pairs.ts` for which products are neighbours; a rule of this project, since
  * onnxruntime's reduce_range takes a bit from every weight instead.
  */
-import { pairMax } from "../../emulate/processor.ts";
+import { pairMax } from "../../emulate/pairs.ts";
 import type { WeightRows } from "../weight-rows.ts";
 import { maxScales } from "./max.ts";
 import { defineWeightScale, type Pairing } from "./strategy.ts";

@@ -1,7 +1,7 @@
 /** The emulation of integer kernels against the runtime, and what 16-bit pairs lose against hand-made sums. */
 import { describe, expect, it } from "vitest";
 import { emulate } from "../../../../controller/compress/emulate/emulate.ts";
-import { canSaturate } from "../../../../controller/compress/emulate/processor.ts";
+import { canSaturate } from "../../../../controller/compress/emulate/pairs.ts";
 import { multiply, packWeights } from "../../../../controller/compress/emulate/products.ts";
 import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";

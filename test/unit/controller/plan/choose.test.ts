@@ -29,6 +29,7 @@ function variant(recipe: string, change: Partial<MeasuredVariant> = {}): Measure
     metric: { value: 0.95, high: 0.96 },
     worse: 0,
     better: 0,
+    foretold: [],
     ...measured({}),
     measurementFailure: null,
     ...change,
@@ -80,6 +81,16 @@ describe("a variant that cannot be chosen", () => {
       /95\.00 % is below the class's floor of 97\.00 %/,
     ],
     ["one that lost accuracy", deviceClass(), { worse: 40, better: 2 }, /40 samples got worse/],
+    [
+      "one that was foretold to lose accuracy on the class's processor",
+      deviceClass(),
+      {
+        foretold: [
+          { processor: "avx2", n: 200, metric: { value: 0.7, high: 0.76 }, worse: 40, better: 2 },
+        ],
+      },
+      /^on x86 without VNNI it is worse than its source: 40 samples .* on 200 samples/,
+    ],
     ["an unmeasured one", deviceClass(), { measured: null }, /no device of the class measured it/],
     [
       "one that no device could run",
@@ -144,6 +155,14 @@ describe("a variant that cannot be chosen", () => {
     const bare = measured({ metric: null, parity: null, ramPeakBytes: null });
     expect(winnerOf(deviceClass(), variant("int8", bare))).toBe("int8");
   });
+});
+
+it("what was foretold promotes nothing", () => {
+  const fine = { processor: "arm", n: 200, metric: { value: 1, high: 1 }, worse: 0, better: 60 };
+  const foretold = [fine as MeasuredVariant["foretold"][number]];
+  expect(winnerOf(deviceClass(), variant("int8", { foretold, measured: null }))).toBeUndefined();
+  const worse = variant("int8", { foretold, worse: 40 });
+  expect(winnerOf(deviceClass(), worse)).toBeUndefined();
 });
 
 describe("objectives", () => {
