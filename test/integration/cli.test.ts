@@ -58,6 +58,7 @@ it("imports a model and compresses it", async () => {
   const compressed = await fleetfit("compress", "tiny", "1", "--no-measure");
   expect(compressed.exitCode).toBe(0);
   expect(compressed.out).toMatch(/int8-static .*ready/);
+  expect(compressed.out).toContain("On processors that are not here");
   expect(compressed.err).toMatch(/^compress: /);
   const again = await fleetfit("compress", "tiny", "1", "--no-measure", "--json");
   const { variants, choices } = JSON.parse(again.out);

@@ -12,6 +12,7 @@ import type { RunningController } from "../../controller/controller.ts";
 import { makeNode } from "../../controller/onnx/build.ts";
 import { encodeModel } from "../../controller/onnx/proto.ts";
 import { listBlobs } from "../../controller/storage/blobs/repository.ts";
+import type { Foretold } from "../../shared/api/evaluation.ts";
 import { type Routes, routes } from "../../shared/api/registry.ts";
 import { decodeBundle } from "../../shared/artifact/bundle.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
@@ -131,6 +132,9 @@ describe("a version", () => {
     expect(clean.evaluation.sealed.n).toBe(90);
     expect(clean.evaluation.fusion).toMatchObject({ integerNodes: 0, floatNodes: 2 });
     expect(int8.evaluation.fusion).toMatchObject({ integerNodes: 2, floatNodes: 0 });
+    expect(clean.evaluation.foretold).toEqual([]);
+    const told = int8.evaluation.foretold.map((each: Foretold) => [each.processor, each.outcome]);
+    expect(told).toContainEqual([process.arch === "arm64" ? "vnni" : "arm", "foretold"]);
     expect(fp16.modelBytes).toBeLessThan(clean.modelBytes);
     expect(int8.status).toBe("ready");
 

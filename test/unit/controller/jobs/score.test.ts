@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   type Answers,
   compareWithSource,
+  exactScoreOf,
   judgedSamples,
   type Score,
   scoreOf,
@@ -104,5 +105,28 @@ describe("without labels", () => {
       worse: 0,
       better: 0,
     });
+  });
+});
+
+describe("an exact score", () => {
+  const labelled = (metric: GoldenSet["metric"]) => set({ metric, labels: new Int32Array(7) });
+  const exact = (golden: GoldenSet, variant: Answers, source = variant) =>
+    exactScoreOf(golden, split.sealed, variant, source);
+
+  it("has the interval of Clopper and Pearson where the value is a share", () => {
+    const right = classes(0, 0, 0, 0, 0, 0, 0);
+    // Of four samples without a fault: 0.025 to the power of 1/4.
+    const expected = { value: 1, low: expect.closeTo(0.025 ** 0.25, 9), high: 1, n: 4 };
+    expect(exact(labelled("top-1"), right)).toEqual(expected);
+    expect(exact(set({ metric: "agreement" }), right)).toEqual(expected);
+  });
+
+  it("is the score where it is none", () => {
+    const variant = classes(0, 0, 0, 1, 0, 1, 0);
+    const source = outputs([1], [1], [1], [1], [1], [1], [1]);
+    const macro = labelled("macro-f1");
+    expect(exact(macro, variant)).toEqual(scoreOf(macro, split.sealed, variant, variant));
+    const alike = set({ metric: "agreement" });
+    expect(exact(alike, source)).toEqual(scoreOf(alike, split.sealed, source, source));
   });
 });
