@@ -28,6 +28,16 @@ export interface LoadedModel {
   readonly close: () => Promise<void>;
 }
 
+/** A model in another process, which computes while this one does. */
+export interface ModelBeside {
+  /** Runs samples, one a batch; resolves with the outputs of each in their order. */
+  readonly run: (samples: readonly Feeds[]) => Promise<readonly Outputs[]>;
+  readonly close: () => Promise<void>;
+}
+
+/** Loads an ONNX file in another process, as `Workbench.load` does in this one. */
+export type LoadBeside = (modelBytes: Uint8Array) => Promise<ModelBeside>;
+
 export type Batches = Iterable<Feeds> | AsyncIterable<Feeds>;
 
 /** How samples are told apart by how well a model answers them. */
@@ -45,6 +55,8 @@ export interface Workbench {
    * a device would (`all`). Throws `onnx-malformed` for what the runtime refuses.
    */
   readonly load: (modelBytes: Uint8Array, optimization?: "basic" | "all") => Promise<LoadedModel>;
+  /** Other processes that may take a part of the samples; absent when there are none. */
+  readonly loadBeside?: readonly LoadBeside[];
   /** Calibration samples, one a batch, the same ones in the same order each time. */
   readonly calibration: () => Batches;
   /** Samples to choose between candidates by, one a batch, in one order; absent when there are none. */

@@ -6,6 +6,7 @@
  * Invariant: calibration sees calibration samples only; floors are judged on sealed ones.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileBytes } from "../../shared/adapters/file-bytes.ts";
 import { onnxruntimeVersion } from "../../shared/adapters/runtime-facts.ts";
@@ -25,6 +26,7 @@ import {
 } from "../../shared/evaluation/golden-set.ts";
 import { type GoldenSplit, splitPool } from "../../shared/evaluation/golden-split.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
+import { type Helper, helpersFor, startHelper } from "../../shared/inference/helper.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Evaluation } from "../../shared/inference/runner-protocol.ts";
 import { openSession } from "../../shared/inference/session.ts";
@@ -58,6 +60,7 @@ interface Job {
   readonly order: WorkOrder;
   readonly set: GoldenSet;
   readonly split: GoldenSplit;
+  readonly helpers: readonly Helper[];
   readonly say: (fraction: number, message: string) => void;
 }
 
@@ -105,14 +108,17 @@ function watchMemory(bytesMax: number): void {
  * its own, so that a machine with two cores is used and a bigger one keeps room for its other work.
  */
 async function work(order: WorkOrder): Promise<void> {
+  const starting = startHelpers();
   const set = readGolden(order);
   const split = splitPool(set, order.split.seed, order.split.sizes);
   const recipes = parseRecipes(order.recipesYaml);
+  const helpers = await starting;
   const fractions = new Map<string, number>();
   const job = (name: string): Job => ({
     order,
     set,
     split,
+    helpers,
     say(fraction, message) {
       fractions.set(name, fraction);
       const sum = [...fractions.values()].reduce((total, each) => total + each, 0);
@@ -129,6 +135,14 @@ async function work(order: WorkOrder): Promise<void> {
     results.push(finish(one, made, source, turn));
   }
   await Promise.all(results);
+}
+
+/** As many processes as the machine has a use for; a job gets by without those that do not start. */
+async function startHelpers(): Promise<Helper[]> {
+  const ports = { processes: systemProcesses(), clock: systemClock() };
+  const count = helpersFor(availableParallelism());
+  const started = await Promise.allSettled(Array.from({ length: count }, () => startHelper(ports)));
+  return started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
 
 /** Runs at most `limit` pieces of work at once, in the order in which they were asked for. */
@@ -238,7 +252,10 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
     const made = await applyRecipe({
       modelBytes: new Uint8Array(readFileSync(job.order.sourcePath)),
       recipe,
-      workbench: workbenchOf(job.set, job.split, job.order.interface, cacheOf(job)),
+      workbench: workbenchOf(job.set, job.split, job.order.interface, {
+        cache: cacheOf(job),
+        helpers: job.helpers,
+      }),
     });
     if (made.outcome === "not-applicable") {
       return { status: "not-applicable", recipe: recipe.name, reason: made.reason };

@@ -1,15 +1,24 @@
-/** Runs models on the samples of a golden set, with sessions in this worker process. */
+/**
+ * Runs models on the samples of a golden set, with sessions in this worker process and in the processes
+ * that help it.
+ */
 import type { ModelInterface } from "../../shared/artifact/bundle.ts";
 import { type GoldenSet, goldenSample } from "../../shared/evaluation/golden-set.ts";
 import type { GoldenSplit } from "../../shared/evaluation/golden-split.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
-import { answerOf, flattenTensors } from "../../shared/inference/processing/answer.ts";
+import type { Helper } from "../../shared/inference/helper.ts";
+import {
+  answerOf,
+  flattenTensors,
+  type OutputTensor,
+} from "../../shared/inference/processing/answer.ts";
 import { prepareSample } from "../../shared/inference/processing/registry.ts";
-import { openSession } from "../../shared/inference/session.ts";
+import { type Feed, openSession } from "../../shared/inference/session.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import type {
   Feeds,
   Judge,
+  LoadBeside,
   LoadedModel,
   Outputs,
   TensorValue,
@@ -25,11 +34,15 @@ export function workbenchOf(
   set: GoldenSet,
   split: TuningSamples,
   spec: ModelInterface,
-  cache?: CalibrationCache,
+  {
+    cache,
+    helpers = [],
+  }: { cache?: CalibrationCache | undefined; helpers?: readonly Helper[] } = {},
 ): Workbench {
   const judge = judgeOf(set, split.selection, spec);
   return {
     load: loadModel,
+    loadBeside: helpers.map(loadBeside),
     calibration: () => batches(set, split.calibration, spec),
     heldOut: () => batches(set, split.selection, spec),
     ...(judge === undefined ? {} : { judge }),
@@ -45,24 +58,42 @@ export async function loadModel(
   const session = await openSession(modelBytes, { optimization });
   const ranks = new Map(session.inputs.map(({ name, shape }) => [name, shape.length]));
   return {
-    async run(feeds) {
-      const results = await session.run(
-        Object.fromEntries(
-          [...feeds].map(([name, { type, shape, data }]) => [
-            name,
-            { dtype: type, shape: fitted(shape, ranks.get(name)), data: data as Float32Array },
-          ]),
-        ),
-      );
-      return new Map(
-        Object.entries(results).map(([name, { dtype, shape, data }]): [string, TensorValue] => [
-          name,
-          { type: dtype as DataType, shape, data },
-        ]),
-      );
-    },
+    run: async (feeds) => outputsOf(await session.run(feedsFor(feeds, ranks))),
     close: () => session.release(),
   };
+}
+
+/** The same in a process that helps. */
+export function loadBeside(helper: Helper): LoadBeside {
+  return async (modelBytes) => {
+    const model = await helper.open(modelBytes);
+    const ranks = new Map(Object.entries(model.ranks));
+    return {
+      async run(samples) {
+        const results = await model.run(samples.map((feeds) => feedsFor(feeds, ranks)));
+        return results.map(outputsOf);
+      },
+      close: () => model.close(),
+    };
+  };
+}
+
+function feedsFor(feeds: Feeds, ranks: ReadonlyMap<string, number>): Record<string, Feed> {
+  return Object.fromEntries(
+    [...feeds].map(([name, { type, shape, data }]) => [
+      name,
+      { dtype: type, shape: fitted(shape, ranks.get(name)), data: data as Float32Array },
+    ]),
+  );
+}
+
+function outputsOf(results: Readonly<Record<string, OutputTensor>>): Outputs {
+  return new Map(
+    Object.entries(results).map(([name, { dtype, shape, data }]): [string, TensorValue] => [
+      name,
+      { type: dtype as DataType, shape, data },
+    ]),
+  );
 }
 
 /** A sample's shape carries a batch axis of 1, which models of one sample have not. */

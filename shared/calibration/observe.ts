@@ -1,9 +1,9 @@
 /**
- * Runs an instrumented model over samples and collects statistics of its values; on a device over the
- * device's own data, in the controller over a golden set.
+ * Collects statistics of the values that an instrumented model yields for samples; on a device for the
+ * device's own data, in the controller for a golden set.
  *
- * Invariants: one sample is held at a time; a value that is no finite number is refused, with the
- * sample it came from.
+ * Invariants: what one sample yields is held at a time; a value that is no finite number is refused,
+ * with the sample it came from.
  */
 import { FleetError } from "../errors.ts";
 import { ExtremesObserver, HistogramObserver } from "./observers.ts";
@@ -12,12 +12,9 @@ import type { ExtremesTable, HistogramTable, ValueRange } from "./statistics.ts"
 /** What a run yields, by output name. */
 type Observed = ReadonlyMap<string, { readonly data: ArrayLike<unknown> }>;
 
-export interface ObserveOptions<Sample> {
-  /** One sample at a time, the same ones in each pass. */
-  readonly samples: Iterable<Sample> | AsyncIterable<Sample>;
-  /** Runs the instrumented model. */
-  readonly run: (sample: Sample) => Promise<Observed>;
-  readonly signal?: AbortSignal | undefined;
+export interface ObserveOptions {
+  /** What each sample yields, in their order, the same ones in each pass. */
+  readonly runs: AsyncIterable<Observed>;
   /** Called after each sample with how many were seen. */
   readonly onSample?: ((seen: number) => void) | undefined;
 }
@@ -29,8 +26,8 @@ export interface ExtremesOutput {
 }
 
 /** Extremes by tensor. Errors: `calibration-failed` without samples, or when a value is not finite. */
-export async function observeExtremes<Sample>(
-  options: ObserveOptions<Sample> & { readonly outputs: readonly ExtremesOutput[] },
+export async function observeExtremes(
+  options: ObserveOptions & { readonly outputs: readonly ExtremesOutput[] },
 ): Promise<ExtremesTable> {
   const observers = options.outputs.flatMap(({ output, tensors }) =>
     tensors.map((tensor, index) => ({
@@ -53,8 +50,8 @@ export async function observeExtremes<Sample>(
 }
 
 /** Histograms by tensor, on the given grids. The run yields each tensor under its name. */
-export async function observeHistograms<Sample>(
-  options: ObserveOptions<Sample> & { readonly grids: ReadonlyMap<string, ValueRange> },
+export async function observeHistograms(
+  options: ObserveOptions & { readonly grids: ReadonlyMap<string, ValueRange> },
 ): Promise<HistogramTable> {
   const observers = [...options.grids].map(
     ([tensor, grid]) => [tensor, new HistogramObserver(grid)] as const,
@@ -67,16 +64,15 @@ export async function observeHistograms<Sample>(
   return new Map(observers.map(([tensor, observer]) => [tensor, observer.histogram()]));
 }
 
-async function forEachSample<Sample>(
-  options: ObserveOptions<Sample>,
+async function forEachSample(
+  { runs, onSample }: ObserveOptions,
   observe: (observed: Observed, sample: number) => void,
 ): Promise<void> {
   let seen = 0;
-  for await (const sample of options.samples) {
-    options.signal?.throwIfAborted();
-    observe(await options.run(sample), seen);
+  for await (const observed of runs) {
+    observe(observed, seen);
     seen++;
-    options.onSample?.(seen);
+    onSample?.(seen);
   }
   if (seen > 0) return;
   throw new FleetError("calibration-failed", "there is no calibration data: add samples");

@@ -1,6 +1,7 @@
 /**
  * The child process that holds one ONNX session and nothing else, so its peak memory is the model's; a
- * second one only to be timed beside it, since two processes may sit on cores of different speed.
+ * second one only to be timed beside it, since two processes may sit on cores of different speed. Or it
+ * helps another process, with models that have no interface (`helper.ts`).
  * It leaves when its channel closes. That is seen between runs only, since a run blocks the event loop:
  * the operating system ends it inside a run (`shared/adapters/system-processes.ts`).
  */
@@ -8,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { env } from "onnxruntime-node";
 import type { ModelInterface } from "../artifact/bundle.ts";
 import { FleetError } from "../errors.ts";
+import { OpenedModels } from "./opened-models.ts";
 import { type Answer, answerOf, flattenTensors } from "./processing/answer.ts";
 import { prepareSample, sampleBytes } from "./processing/registry.ts";
 import {
@@ -35,6 +37,7 @@ interface Held extends Loaded {
   samples: readonly Readonly<Record<string, Uint8Array>>[];
 }
 const held = new Map<number, Held>();
+const opened = new OpenedModels();
 
 process.on("disconnect", () => process.exit(0));
 process.on("message", (message) => {
@@ -57,7 +60,23 @@ function reply(message: RunnerReply): void {
 }
 
 function perform(request: RunnerRequest): Promise<unknown> | unknown {
-  if (request.call === "load") return load(request);
+  switch (request.call) {
+    case "load":
+      return load(request);
+    case "open":
+      return opened.open(request.id, request.modelBytes);
+    case "run":
+      return opened.run(request.opened, request.samples);
+    case "shut":
+      return opened.shut(request.opened);
+    default:
+      return performOn(request);
+  }
+}
+
+function performOn(
+  request: Exclude<Extract<RunnerRequest, { model: number }>, { call: "load" }>,
+): Promise<unknown> | unknown {
   const model = held.get(request.model);
   if (model === undefined) throw new FleetError("model-missing", "no model is loaded yet");
   switch (request.call) {

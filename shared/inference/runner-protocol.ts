@@ -16,6 +16,15 @@ export type Samples = z.infer<typeof samplesSchema>;
 /** A runner may hold a second model, to be timed in turn with the first on the same core. */
 const addressed = { id: z.int(), model: z.int().min(0).max(1) };
 
+const tensorSchema = z.object({
+  dtype: z.string(),
+  shape: z.array(z.int()).readonly(),
+  data: z.custom<TypedData>((value) => ArrayBuffer.isView(value)),
+});
+
+/** Tensors by name, of one sample each. */
+const tensorsSchema = z.array(z.record(z.string(), tensorSchema)).readonly();
+
 export const runnerRequestSchema = z.discriminatedUnion("call", [
   z.object({
     call: z.literal("load"),
@@ -34,6 +43,15 @@ export const runnerRequestSchema = z.discriminatedUnion("call", [
     firstSample: z.int().min(0),
   }),
   z.object({ call: z.literal("memory"), ...addressed }),
+  // A model without an interface, for a process that helps another one: tensors in, tensors out.
+  z.object({ call: z.literal("open"), id: z.int(), modelBytes: bytesSchema }),
+  z.object({
+    call: z.literal("run"),
+    id: z.int(),
+    opened: z.int(),
+    samples: tensorsSchema,
+  }),
+  z.object({ call: z.literal("shut"), id: z.int(), opened: z.int() }),
 ]);
 export type RunnerRequest = z.infer<typeof runnerRequestSchema>;
 
@@ -70,12 +88,6 @@ const benchmarkSchema = z.object({
 });
 export type Benchmark = z.infer<typeof benchmarkSchema>;
 
-const tensorSchema = z.object({
-  dtype: z.string(),
-  shape: z.array(z.int()),
-  data: z.custom<TypedData>((value) => ArrayBuffer.isView(value)),
-});
-
 /** Any double: a model may well put out infinity or NaN. */
 const doubleSchema = z.custom<number>((value) => typeof value === "number");
 
@@ -98,6 +110,14 @@ export const answerSchemas = {
   evaluate: evaluationSchema,
   benchmark: benchmarkSchema,
   memory: memorySchema,
+  open: z.object({
+    /** What names the model in later calls. */
+    opened: z.int(),
+    /** How many axes each input has; 0 where that is not known. */
+    ranks: z.record(z.string(), z.int()),
+  }),
+  run: tensorsSchema,
+  shut: z.null(),
 } satisfies Record<RunnerRequest["call"], z.ZodType>;
 export type RunnerAnswers = {
   [Call in keyof typeof answerSchemas]: z.infer<(typeof answerSchemas)[Call]>;

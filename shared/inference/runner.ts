@@ -80,7 +80,7 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
 
 async function loadModel(channel: Channel, options: RunnerOptions, model: 0 | 1): Promise<Runner> {
   const callTimeoutMs = options.callTimeoutMs ?? callTimeoutDefaultMs;
-  const call = <Name extends CallName>(
+  const call = <Name extends ModelCallName>(
     name: Name,
     fields: Omit<CallFields<Name>, "model">,
     onProgress?: (fraction: number) => void,
@@ -111,6 +111,7 @@ async function loadModel(channel: Channel, options: RunnerOptions, model: 0 | 1)
 }
 
 type CallName = RunnerRequest["call"];
+type ModelCallName = Extract<RunnerRequest, { model: number }>["call"];
 type CallFields<Name extends CallName> = Omit<
   Extract<RunnerRequest, { call: Name }>,
   "id" | "call"
@@ -123,7 +124,7 @@ interface Pending {
   readonly progress: ((fraction: number) => void) | undefined;
 }
 
-interface Channel {
+export interface Channel {
   readonly pid: number | undefined;
   call<Name extends CallName>(
     name: Name,
@@ -135,7 +136,7 @@ interface Channel {
   close(): Promise<void>;
 }
 
-function openChannel({
+export function openChannel({
   processes,
   clock,
   memory,

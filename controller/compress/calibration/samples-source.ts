@@ -5,11 +5,10 @@ import {
   observeHistograms,
 } from "../../../shared/calibration/observe.ts";
 import type { CalibrationSource } from "../../../shared/calibration/source.ts";
-import { FleetError, isFleetError } from "../../../shared/errors.ts";
-import { release } from "../../../shared/inference/processing/typed-data.ts";
 import type { Graph } from "../../onnx/graph.ts";
-import type { Feeds, LoadedModel, Outputs, Workbench } from "../execute.ts";
+import type { LoadBeside, Workbench } from "../execute.ts";
 import { sampleCheck } from "./fit.ts";
+import { runSamples } from "./run-samples.ts";
 
 export interface SamplesSourceOptions {
   readonly workbench: Workbench;
@@ -21,57 +20,41 @@ export interface SamplesSourceOptions {
 
 export function samplesSource(options: SamplesSourceOptions): CalibrationSource {
   return {
+    // Extremes are a few numbers a sample. Values are megabytes, which take longer to hand over than to make.
     extremes: ({ modelBytes, outputs }) =>
-      withModel(options, modelBytes, (loop) => observeExtremes({ ...loop, outputs })),
+      withModel(options, modelBytes, options.workbench.loadBeside ?? [], (loop) =>
+        observeExtremes({ ...loop, outputs }),
+      ),
     histograms: ({ modelBytes, grids }) =>
-      withModel(options, modelBytes, (loop) => observeHistograms({ ...loop, grids })),
+      withModel(options, modelBytes, [], (loop) => observeHistograms({ ...loop, grids })),
   };
 }
 
-/** Loads the model, observes with it, closes it. */
+/** Loads the model, observes with it, closes it; here and, as soon as it is loaded there, elsewhere. */
 async function withModel<T>(
   { workbench, graph, signal, onSample }: SamplesSourceOptions,
   modelBytes: Uint8Array,
-  observe: (loop: ObserveOptions<Feeds>) => Promise<T>,
+  elsewhere: readonly LoadBeside[],
+  observe: (loop: ObserveOptions) => Promise<T>,
 ): Promise<T> {
-  const loaded = await workbench.load(modelBytes);
+  const beside = elsewhere.map((load) => load(modelBytes));
+  // Asked now, because a load that fails before anybody looks would end this process.
+  const settled = Promise.allSettled(beside);
   try {
-    return await observe({
-      samples: workbench.calibration(),
-      run: checkedRun(loaded, graph),
-      signal,
-      onSample,
-    });
+    const here = await workbench.load(modelBytes);
+    try {
+      const samples = workbench.calibration();
+      const check = sampleCheck(graph);
+      return await observe({
+        runs: runSamples({ samples, check, here, beside, signal }),
+        onSample,
+      });
+    } finally {
+      await here.close();
+    }
   } finally {
-    await loaded.close();
+    for (const loading of await settled) {
+      if (loading.status === "fulfilled") await loading.value.close().catch(() => {});
+    }
   }
-}
-
-/**
- * Runs sample after sample; what a sample feeds is seen beside what the model yields. Outputs are given
- * back when the next sample comes: activations are by far the largest part of memory.
- */
-function checkedRun(loaded: LoadedModel, graph: Graph): (feeds: Feeds) => Promise<Outputs> {
-  const check = sampleCheck(graph);
-  let sample = 0;
-  let outputs: Outputs = new Map();
-  return async (feeds) => {
-    check(feeds, sample);
-    for (const { data } of outputs.values()) release(data);
-    outputs = await loaded.run(feeds).catch((cause: unknown) => {
-      throw runFailure(sample, cause);
-    });
-    sample++;
-    return new Map([...feeds, ...outputs]);
-  };
-}
-
-function runFailure(sample: number, cause: unknown): unknown {
-  if (isFleetError(cause)) return cause;
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new FleetError(
-    "calibration-failed",
-    `the model does not run on calibration sample ${sample} (${why}): check the sample and the model`,
-    { details: { sample }, cause },
-  );
 }

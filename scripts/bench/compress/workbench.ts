@@ -1,7 +1,8 @@
 /** Runs models on a subject's samples for our recipes, as a controller does on a golden set. */
 import type { CalibrationCache } from "../../../controller/compress/calibration/cache.ts";
 import type { Feeds, TensorValue, Workbench } from "../../../controller/compress/execute.ts";
-import { loadModel } from "../../../controller/jobs/workbench.ts";
+import { loadBeside, loadModel } from "../../../controller/jobs/workbench.ts";
+import type { Helper } from "../../../shared/inference/helper.ts";
 import { feedOf } from "./answer.ts";
 import { calibrationOf, halvesOf, type Samples, type Subject, takeSamples } from "./subject.ts";
 
@@ -17,13 +18,15 @@ export function subjectWorkbench(
   {
     calibration = calibrationOf(subject),
     keepsTables = false,
-  }: { calibration?: Samples; keepsTables?: boolean } = {},
+    helpers = [],
+  }: { calibration?: Samples; keepsTables?: boolean; helpers?: readonly Helper[] } = {},
 ): Workbench {
   const { pick } = halvesOf(subject.labelled.count);
   const indices = pick.slice(-heldOutCount);
   const heldOut = takeSamples(subject, subject.labelled, indices);
   return {
     load: loadModel,
+    loadBeside: helpers.map(loadBeside),
     calibration: () => batches(subject, calibration),
     heldOut: () => batches(subject, heldOut),
     ...(keepsTables && { calibrationCache: cacheInMemory(subject.name) }),

@@ -142,8 +142,8 @@ function serve(
     reply: { kind: "answer", id, value },
   });
   if (request.call === "load") return load(disk, child, request, answer);
-  const held = child.held.get(request.model);
-  if (held === undefined) {
+  const held = "model" in request ? child.held.get(request.model) : undefined;
+  if (!("model" in request) || held === undefined) {
     const message = "no model is loaded yet";
     return { tookMs: callMs, reply: { kind: "error", id, code: "model-missing", message } };
   }
