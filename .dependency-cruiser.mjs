@@ -170,11 +170,11 @@ const packageRules = [
   {
     name: "inference-packages",
     comment:
-      "The child that runs models loads the runtime and the schemas, so that it stays small.",
+      "The child that runs models loads the runtime and the schemas, so that it stays small; and, since a text model is nothing without its tokens, one file of plain JavaScript that makes them.",
     from: { path: inference },
     to: {
       dependencyTypes: ["npm", "npm-dev", "npm-peer"],
-      pathNot: packages("zod", "cborg", "onnxruntime-node"),
+      pathNot: packages("zod", "cborg", "onnxruntime-node", "@huggingface/tokenizers"),
     },
   },
   {

@@ -13,4 +13,3 @@ export const transferDir = (dataDir: string) => join(dataDir, "transfer");
 export const partPath = (dataDir: string, sha256: string) => join(transferDir(dataDir), sha256);
 export const slotDir = (dataDir: string, model: string, slot: SlotName) =>
   join(dataDir, "models", model, slot);
-export const bundleFile = "bundle.json";

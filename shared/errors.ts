@@ -40,6 +40,10 @@ const facts = {
     400,
     "The golden set does not fit the model's inputs: use the matching set.",
   ),
+  "tokenizer-invalid": fact(
+    400,
+    "Save the tokenizer again as tokenizer.json; docs/golden-sets.md says what is read.",
+  ),
 
   "recipe-unknown": fact(404, "List the recipes with `fleetfit recipe list`."),
   "recipe-invalid": fact(400, "Correct the named fields of the recipe."),

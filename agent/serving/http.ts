@@ -3,12 +3,13 @@
  *
  *   POST /v1/models/{name}/infer   {"inputs": {"image": "<base64 of the raw sample>"}}
  *                                  or {"inputs": {"image": [[0, 12, …], …]}} in the sample's shape
+ *                                  or {"text": "…"}, or the text itself as text/plain, for a model of text
  *   GET  /v1/models                what is served
  *   GET  /healthz                  200 while the agent lives
  */
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
-import type { Bundle } from "../../shared/artifact/bundle.ts";
+import { type Bundle, tokenizeStep } from "../../shared/artifact/bundle.ts";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import type { Answer } from "../../shared/inference/processing/answer.ts";
 import type { AgentContext } from "../context.ts";
@@ -20,7 +21,13 @@ import type { Serving } from "./serving.ts";
 const bodyBytesMax = 64_000_000;
 const host = "127.0.0.1";
 
-const inferBody = z.object({ inputs: z.record(z.string().max(256), z.unknown()) });
+const inferBody = z
+  .object({ inputs: z.record(z.string().max(256), z.unknown()), text: z.string() })
+  .partial()
+  .refine(
+    ({ inputs, text }) => (inputs === undefined) !== (text === undefined),
+    "send either inputs or text",
+  );
 const modelParams = z.object({ name: z.string().max(64) });
 
 export interface InferenceApiOptions {
@@ -60,9 +67,10 @@ function addInferRoute(
 ): void {
   server.post("/v1/models/:name/infer", async (request) => {
     const { name } = modelParams.parse(request.params);
-    const body = inferBody.safeParse(request.body);
+    const sent = typeof request.body === "string" ? { text: request.body } : request.body;
+    const body = inferBody.safeParse(sent);
     if (!body.success) throw new FleetError("input-invalid", z.prettifyError(body.error));
-    const sample = readSample(serving.bundle(name), body.data.inputs);
+    const sample = readSample(serving.bundle(name), body.data);
     const { bundleSha256, answer } = await callModel({ context, serving, record }, name, sample);
     return { bundleSha256, ...publicAnswer(answer) };
   });
@@ -71,12 +79,12 @@ function addInferRoute(
 /** Errors: `model-missing`, `input-invalid`. */
 function readSample(
   bundle: Bundle | undefined,
-  inputs: Readonly<Record<string, unknown>>,
+  { inputs, text }: z.infer<typeof inferBody>,
 ): Record<string, Uint8Array> {
   if (bundle === undefined) throw new FleetError("model-missing", "no such model is served now");
   const specs = new Map(bundle.interface.inputs.map((spec) => [spec.tensor, spec]));
   return Object.fromEntries(
-    Object.entries(inputs).map(([tensor, value]) => {
+    Object.entries(inputs ?? textInputs(bundle, text)).map(([tensor, value]) => {
       const spec = specs.get(tensor);
       if (spec === undefined) {
         const known = [...specs.keys()].join(", ");
@@ -85,6 +93,15 @@ function readSample(
       return [tensor, sampleBytes(spec, value)];
     }),
   );
+}
+
+/** The text for each input that takes one: a model may want the ids and the mask of the same text. */
+function textInputs({ interface: { inputs } }: Bundle, text: unknown): Record<string, unknown> {
+  const tensors = inputs.filter((input) => tokenizeStep(input) !== undefined);
+  if (tensors.length === 0) {
+    throw new FleetError("input-invalid", "the model takes no text: send its inputs by name");
+  }
+  return Object.fromEntries(tensors.map(({ tensor }) => [tensor, text]));
 }
 
 function publicAnswer(answer: Answer): object {

@@ -1,9 +1,10 @@
 /**
  * What a client sends for one input, as the raw bytes that the model's process takes: base64 of the
- * sample, or nested arrays of numbers in the sample's shape.
+ * sample, or nested arrays of numbers in the sample's shape. An input of text takes the text itself.
  */
-import type { Dtype, InputSpec } from "../../shared/artifact/bundle.ts";
+import { type Dtype, type InputSpec, tokenizeStep } from "../../shared/artifact/bundle.ts";
 import { FleetError } from "../../shared/errors.ts";
+import { textSample } from "../../shared/inference/processing/text.ts";
 import { elementBytes, elementCount } from "../../shared/inference/processing/typed-data.ts";
 
 /** Base64 as RFC 4648 section 4 has it, padding included. */
@@ -41,8 +42,15 @@ const writers: Readonly<Record<Dtype, Write>> = {
  * Little-endian bytes of one sample. Errors: `input-invalid`. The length of base64 is judged by the
  * model's process, which knows what it takes.
  */
-export function sampleBytes({ tensor, sample }: InputSpec, value: unknown): Uint8Array {
+export function sampleBytes(spec: InputSpec, value: unknown): Uint8Array {
+  const { tensor, sample } = spec;
   const wrong = (why: string) => new FleetError("input-invalid", `input ${tensor}: ${why}`);
+  if (typeof value === "string" && tokenizeStep(spec) !== undefined) {
+    const bytesMax = elementCount(sample.shape);
+    const text = textSample(value, bytesMax);
+    if (text === undefined) throw wrong(`the text is longer than ${bytesMax} bytes in UTF-8`);
+    return text;
+  }
   if (typeof value === "string") {
     if (!base64.test(value)) throw wrong("not base64");
     return new Uint8Array(Buffer.from(value, "base64"));

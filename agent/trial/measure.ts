@@ -3,7 +3,6 @@
  * the artifact store, never in a slot.
  */
 
-import { modelFile } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Fact } from "../../shared/protocol/messages/measurement.ts";
@@ -11,6 +10,7 @@ import { median, medianLowerBound } from "../../shared/statistics/median.ts";
 import type { AgentContext } from "../context.ts";
 import { storedPath } from "../paths.ts";
 import { storedBundle } from "../update/install.ts";
+import { modelPaths } from "./models.ts";
 import { judgeProof, parityFlips, readProof } from "./proof.ts";
 
 const warmUpRuns = 64;
@@ -34,8 +34,7 @@ export async function measureBundle(
   const runner = await startRunner({
     processes: context.processes,
     clock: context.clock,
-    modelPath: storedPath(context.dataDir, modelFile(bundle).sha256),
-    interface: bundle.interface,
+    ...modelPaths(bundle, ({ sha256 }) => storedPath(context.dataDir, sha256)),
   });
   try {
     const facts: Fact[] = [];

@@ -4,10 +4,15 @@
  * since two processes may sit on cores of different speed. The serving runner is not touched.
  */
 import { join } from "node:path";
-import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
+import {
+  assetFiles,
+  type Bundle,
+  type BundleFile,
+  modelFile,
+} from "../../shared/artifact/bundle.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { hashFile } from "../../shared/files/hash-file.ts";
-import { type Runner, type RunnerOptions, startRunner } from "../../shared/inference/runner.ts";
+import { type ModelPaths, type Runner, startRunner } from "../../shared/inference/runner.ts";
 import type { AgentContext } from "../context.ts";
 import { slotDir } from "../paths.ts";
 import { memoryLimit } from "../serving/limits.ts";
@@ -15,19 +20,29 @@ import type { SlotName, SlotRow } from "../state/store.ts";
 import { readSlotBundle } from "../update/install.ts";
 
 /**
- * The model of a slot. The file is held against its signed hash first: disks rot.
+ * The model of a slot. Its files are held against their signed hashes first: disks rot.
  * Errors: `artifact-mismatch`.
  */
 async function slotModel(
   context: AgentContext,
   { model, slot, bundle }: { model: string; slot: SlotName; bundle: Bundle },
-): Promise<Pick<RunnerOptions, "modelPath" | "interface">> {
-  const file = modelFile(bundle);
-  const modelPath = join(slotDir(context.dataDir, model, slot), file.name);
-  if ((await hashFile(context.files, modelPath))?.sha256 !== file.sha256) {
-    throw new FleetError("artifact-mismatch", `${file.name} of ${model} is not what was signed`);
+): Promise<ModelPaths> {
+  const pathOf = (file: BundleFile) => join(slotDir(context.dataDir, model, slot), file.name);
+  for (const file of bundle.files) {
+    if ((await hashFile(context.files, pathOf(file)))?.sha256 !== file.sha256) {
+      throw new FleetError("artifact-mismatch", `${file.name} of ${model} is not what was signed`);
+    }
   }
-  return { modelPath, interface: bundle.interface };
+  return modelPaths(bundle, pathOf);
+}
+
+/** What a runner is started with, when the files of a bundle lie where `pathOf` says. */
+export function modelPaths(bundle: Bundle, pathOf: (file: BundleFile) => string): ModelPaths {
+  return {
+    modelPath: pathOf(modelFile(bundle)),
+    interface: bundle.interface,
+    assetPaths: Object.fromEntries(assetFiles(bundle).map((file) => [file.name, pathOf(file)])),
+  };
 }
 
 /**

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import {
   type Bundle,
   bundleDescriptorBytesMax,
+  bundleFileName,
   decodeBundle,
 } from "../../shared/artifact/bundle.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
@@ -15,7 +16,7 @@ import { copyFileAtomic } from "../../shared/files/copy-file.ts";
 import { makeFolderDurable } from "../../shared/files/durable-folder.ts";
 import { hashFile } from "../../shared/files/hash-file.ts";
 import type { AgentContext } from "../context.ts";
-import { bundleFile, slotDir, storedPath } from "../paths.ts";
+import { slotDir, storedPath } from "../paths.ts";
 import { limitsOf } from "../serving/limits.ts";
 import type { SlotName } from "../state/store.ts";
 
@@ -83,7 +84,7 @@ export async function installIntoSlot(
   const descriptor = storedPath(dataDir, manifest.bundle.sha256);
   if ((await files.stat(descriptor)) !== undefined) {
     const bytes = await files.read(descriptor, { maxBytes: bundleDescriptorBytesMax });
-    await writeFileAtomic(files, join(folder, bundleFile), bytes);
+    await writeFileAtomic(files, join(folder, bundleFileName), bytes);
     await files.remove(descriptor);
   }
   await files.syncDirectory(folder);
@@ -108,7 +109,7 @@ export async function readSlotBundle(
   slot: SlotName,
   sha256: string,
 ): Promise<Bundle> {
-  const path = join(slotDir(context.dataDir, model, slot), bundleFile);
+  const path = join(slotDir(context.dataDir, model, slot), bundleFileName);
   return decodeBundle(
     await context.files.read(path, { maxBytes: bundleDescriptorBytesMax }),
     sha256,
@@ -120,7 +121,7 @@ async function removeStrangers(
   folder: string,
   bundle: Bundle,
 ): Promise<void> {
-  const wanted = new Set([bundleFile, ...bundle.files.map(({ name }) => name)]);
+  const wanted = new Set([bundleFileName, ...bundle.files.map(({ name }) => name)]);
   for (const name of await context.files.list(folder)) {
     if (!wanted.has(name)) await context.files.remove(join(folder, name));
   }

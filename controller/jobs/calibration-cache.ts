@@ -10,6 +10,8 @@ import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../shared/artifact/hash.ts";
 import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
+import type { Assets } from "../../shared/inference/processing/registry.ts";
+import { readAll } from "../../shared/ports/byte-source.ts";
 import type { Files } from "../../shared/ports/files.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
 
@@ -23,6 +25,8 @@ export interface CalibrationInputs {
   /** Places of the calibration samples in the pool. */
   readonly indices: Uint32Array;
   readonly interface: ModelInterface;
+  /** Files that the interface reads. */
+  readonly assets: Assets;
   /** onnxruntime's version. */
   readonly runtime: string;
 }
@@ -51,12 +55,16 @@ export function calibrationCache(
   };
 }
 
-function identityOf({ set, indices, interface: spec, runtime }: CalibrationInputs): string {
+function identityOf(inputs: CalibrationInputs): string {
+  const { set, indices, interface: spec, assets, runtime } = inputs;
+  const files = Object.entries(assets).map(([name, file]) => [name, sha256Hex(readAll(file))]);
   return sha256Hex(
     canonicalJson({
       pool: set.poolSha256,
       samples: sha256Hex(new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength)),
       inputs: spec.inputs,
+      // Models without such files keep the tables that were made before there were any.
+      ...(files.length > 0 && { assets: Object.fromEntries(files) }),
       runtime,
     }),
   );

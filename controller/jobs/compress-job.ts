@@ -14,6 +14,7 @@ import { splitPool } from "../../shared/evaluation/golden-split.ts";
 import { type Recipe, recipeHash } from "../compress/recipe.ts";
 import type { ControllerContext } from "../context.ts";
 import { bundleOf } from "../models/bundle-of.ts";
+import { assetPaths } from "../models/import.ts";
 import { recordBlobs, type StoredBlob } from "../storage/blobs/repository.ts";
 import type { Database } from "../storage/database.ts";
 import { findGoldenSet, listShards, type StoredGoldenSet } from "../storage/golden/repository.ts";
@@ -97,6 +98,7 @@ function workOrder(
   return {
     sourcePath: ctx.blobs.path(version.sourceSha256),
     interface: version.interface,
+    assetPaths: assetPaths(ctx, version.assets),
     goldenFiles: Object.fromEntries(
       Object.entries(golden.files).map(([name, sha256]) => [name, ctx.blobs.path(sha256)]),
     ),
@@ -186,6 +188,7 @@ async function storeFiles(
       model: version.model,
       version: version.version,
       interface: version.interface,
+      assets: version.assets,
       sourceSha256: version.sourceSha256,
       recipe: result.recipe,
       recipeSha256: made.recipeSha256,

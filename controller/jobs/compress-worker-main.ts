@@ -27,6 +27,7 @@ import {
 import { type GoldenSplit, splitPool } from "../../shared/evaluation/golden-split.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
 import { type Helper, helpersFor, startHelper } from "../../shared/inference/helper.ts";
+import type { Assets } from "../../shared/inference/processing/registry.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
 import type { Evaluation } from "../../shared/inference/runner-protocol.ts";
 import { openSession } from "../../shared/inference/session.ts";
@@ -61,6 +62,8 @@ interface Job {
   readonly set: GoldenSet;
   readonly split: GoldenSplit;
   readonly helpers: readonly Helper[];
+  /** Files that the interface reads. */
+  readonly assets: Assets;
   readonly say: (fraction: number, message: string) => void;
 }
 
@@ -111,6 +114,9 @@ async function work(order: WorkOrder): Promise<void> {
   const starting = startHelpers();
   const set = readGolden(order);
   const split = splitPool(set, order.split.seed, order.split.sizes);
+  const assets = Object.fromEntries(
+    Object.entries(order.assetPaths).map(([name, path]) => [name, fileBytes(path)]),
+  );
   const recipes = parseRecipes(order.recipesYaml);
   const helpers = await starting;
   const fractions = new Map<string, number>();
@@ -119,6 +125,7 @@ async function work(order: WorkOrder): Promise<void> {
     set,
     split,
     helpers,
+    assets,
     say(fraction, message) {
       fractions.set(name, fraction);
       const sum = [...fractions.values()].reduce((total, each) => total + each, 0);
@@ -196,6 +203,7 @@ async function evaluate(job: Job, modelPath: string, indices: Uint32Array): Prom
     clock: systemClock(),
     modelPath,
     interface: job.order.interface,
+    assetPaths: job.order.assetPaths,
   });
   const run = async (part: Uint32Array) => {
     await runner.setSamples(takeSamples(set, part));
@@ -253,6 +261,7 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
       modelBytes: new Uint8Array(readFileSync(job.order.sourcePath)),
       recipe,
       workbench: workbenchOf(job.set, job.split, job.order.interface, {
+        assets: job.assets,
         cache: cacheOf(job),
         helpers: job.helpers,
       }),
@@ -278,12 +287,13 @@ async function make(job: Job, recipe: Recipe): Promise<Made> {
   }
 }
 
-function cacheOf({ order, set, split }: Job): CalibrationCache | undefined {
+function cacheOf({ order, set, split, assets }: Job): CalibrationCache | undefined {
   if (order.calibrationDir === undefined) return undefined;
   return calibrationCache(systemFiles(), order.calibrationDir, {
     set,
     indices: split.calibration,
     interface: order.interface,
+    assets,
     runtime: onnxruntimeVersion(),
   });
 }
@@ -329,6 +339,7 @@ async function foretoldOf(job: Job, made: MadeFile, source: Evaluated): Promise<
     {
       modelBytes: made.bytes,
       interface: order.interface,
+      assets: job.assets,
       set,
       selection: split.selection,
       seed: order.split.seed,

@@ -17,6 +17,7 @@ import type { Foretold } from "../../shared/api/evaluation.ts";
 import type { ModelInterface } from "../../shared/artifact/bundle.ts";
 import { type Processor, processorNames, processors } from "../../shared/devices/processor.ts";
 import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
+import { type Assets, samplePreparer } from "../../shared/inference/processing/registry.ts";
 import type { Clock } from "../../shared/ports/clock.ts";
 import { permutation, seededRandom } from "../../shared/prng.ts";
 import { type Emulation, emulate } from "../compress/emulate/emulate.ts";
@@ -34,6 +35,8 @@ const samplesMin = 10;
 export interface ForetellJob {
   readonly modelBytes: Uint8Array;
   readonly interface: ModelInterface;
+  /** Files that the interface reads. */
+  readonly assets: Assets;
   readonly set: GoldenSet;
   /** Places in the pool that are drawn from, and what decides which ones. */
   readonly selection: Uint32Array;
@@ -115,7 +118,8 @@ function* samplesFor(model: Model, job: ForetellJob, indices: Uint32Array): Gene
   const ranks = new Map(
     model.graph.inputs.map(({ name, type }) => [name, type?.tensorType?.shape?.dim.length]),
   );
-  for (const feeds of batches(job.set, indices, job.interface)) {
+  const prepare = samplePreparer(job.interface, job.assets);
+  for (const feeds of batches(job.set, indices, job.interface, prepare)) {
     yield new Map(
       [...feeds].map(([name, value]) => [
         name,

@@ -12,7 +12,11 @@ import {
   flattenTensors,
   type OutputTensor,
 } from "../../shared/inference/processing/answer.ts";
-import { prepareSample } from "../../shared/inference/processing/registry.ts";
+import {
+  type Assets,
+  type PrepareSample,
+  samplePreparer,
+} from "../../shared/inference/processing/registry.ts";
 import { type Feed, openSession } from "../../shared/inference/session.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import type {
@@ -30,21 +34,28 @@ import { type Answers, judgeAt } from "./score.ts";
 /** What may be tuned on: never the sealed samples, nor those of shards. */
 export type TuningSamples = Pick<GoldenSplit, "calibration" | "selection">;
 
+/** Errors: those of `samplePreparer`. */
 export function workbenchOf(
   set: GoldenSet,
   split: TuningSamples,
   spec: ModelInterface,
   {
+    assets = {},
     cache,
     helpers = [],
-  }: { cache?: CalibrationCache | undefined; helpers?: readonly Helper[] } = {},
+  }: {
+    assets?: Assets;
+    cache?: CalibrationCache | undefined;
+    helpers?: readonly Helper[];
+  } = {},
 ): Workbench {
+  const prepare = samplePreparer(spec, assets);
   const judge = judgeOf(set, split.selection, spec);
   return {
     load: loadModel,
     loadBeside: helpers.map(loadBeside),
-    calibration: () => batches(set, split.calibration, spec),
-    heldOut: () => batches(set, split.selection, spec),
+    calibration: () => batches(set, split.calibration, spec, prepare),
+    heldOut: () => batches(set, split.selection, spec, prepare),
     ...(judge === undefined ? {} : { judge }),
     ...(cache === undefined ? {} : { calibrationCache: cache }),
   };
@@ -106,12 +117,13 @@ export function* batches(
   set: GoldenSet,
   indices: Uint32Array,
   spec: ModelInterface,
+  prepare: PrepareSample,
 ): Generator<Feeds> {
   for (const index of indices) {
     yield new Map(
       spec.inputs.map((input): [string, TensorValue] => {
         const raw = goldenSample(set.inputs[input.tensor]!, index);
-        const { dtype, shape, data } = prepareSample(input, raw);
+        const { dtype, shape, data } = prepare(input, raw);
         return [input.tensor, { type: dtype as DataType, shape: [1, ...shape], data }];
       }),
     );

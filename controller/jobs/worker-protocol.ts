@@ -16,6 +16,8 @@ const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array)
 export const workOrderSchema = z.object({
   sourcePath: z.string(),
   interface: modelInterfaceSchema,
+  /** Path of each file that the interface reads, by name. */
+  assetPaths: z.record(z.string(), z.string()),
   /** Path of each file of the golden set, by name, and the manifest's name. */
   goldenFiles: z.record(z.string(), z.string()),
   goldenManifest: z.string(),

@@ -26,7 +26,7 @@ import {
 import { reportPage } from "../report/page.ts";
 import { type Keeper, type Kept, keeper, type Machine } from "./kept-results.ts";
 import { type MeasurePorts, measureLatency } from "./measure.ts";
-import type { Sources } from "./sources.ts";
+import { localAssetPaths, type Sources } from "./sources.ts";
 
 /** What a device's trial grants by default to a file that answers otherwise than it did here. */
 const parity = { flipFractionMax: 0.01, alpha: 0.001 };
@@ -132,6 +132,7 @@ function workOrder(
   return {
     sourcePath: sources.modelPath,
     interface: sources.interface,
+    assetPaths: localAssetPaths(sources),
     goldenFiles: sources.goldenFiles,
     goldenManifest: basename(sources.goldenPath),
     split: sources.split,

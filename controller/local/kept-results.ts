@@ -1,6 +1,6 @@
 /**
  * What a compression on this machine has finished, kept so that a second run of the same goes on where the
- * first one stopped: `<out>/<recipe>/` holds model.onnx, bundle.json and result.json.
+ * first one stopped: `<out>/<recipe>/` holds model.onnx, bundle.json, what the interface reads, result.json.
  *
  * Invariants: result.json is written last and names the hash of the model file, so a folder that a power cut
  * left half written counts as nothing; a result is used again only when all that it rests on is the same.
@@ -8,7 +8,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { evaluationSchema } from "../../shared/api/evaluation.ts";
-import { encodeBundle } from "../../shared/artifact/bundle.ts";
+import { bundleFileName, encodeBundle, modelFileName } from "../../shared/artifact/bundle.ts";
 import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex, sha256Schema } from "../../shared/artifact/hash.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
@@ -72,13 +72,15 @@ export function keeper(files: Files, outDir: string, grounds: Grounds): Keeper {
         pool: sources.golden.poolSha256,
         split: sources.split,
         interface: sources.interface,
+        // Results of models without such files stay what they were before there were any.
+        ...(sources.assets.length > 0 && { assets: sources.assets.map(({ sha256 }) => sha256) }),
         recipe: recipeHash(recipe),
         runtime: machine.runtime,
         cpuFlags: [...machine.cpuFlags],
         foretellBound,
       }),
     );
-  const modelPath = (recipe: string) => pathOf(recipe, "model.onnx");
+  const modelPath = (recipe: string) => pathOf(recipe, modelFileName);
   return {
     modelPath,
     async find(recipe) {
@@ -113,7 +115,10 @@ export function keeper(files: Files, outDir: string, grounds: Grounds): Keeper {
             bytes: kept.modelBytes,
           }),
         );
-        await writeFileAtomic(files, pathOf(recipe.name, "bundle.json"), bundle.bytes);
+        await writeFileAtomic(files, pathOf(recipe.name, bundleFileName), bundle.bytes);
+        for (const { name, content } of sources.assets) {
+          await writeFileAtomic(files, pathOf(recipe.name, name), content);
+        }
       }
       const json = new TextEncoder().encode(JSON.stringify(kept, null, 2));
       await writeFileAtomic(files, pathOf(recipe.name, "result.json"), json);
@@ -128,6 +133,11 @@ function originOf(sources: Sources, { runtime, cpuFlags }: Machine, recipe: Reci
     model: "model",
     version: sources.sha256.slice(0, 12),
     interface: sources.interface,
+    assets: sources.assets.map(({ name, sha256, content }) => ({
+      name,
+      sha256,
+      bytes: content.byteLength,
+    })),
     sourceSha256: sources.sha256,
     recipe: recipe.name,
     recipeSha256: recipeHash(recipe),

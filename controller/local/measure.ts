@@ -1,5 +1,4 @@
 /** Latency of a variant against its source on this machine: two models in one process, in turns. */
-import type { ModelInterface } from "../../shared/artifact/bundle.ts";
 import { takeSamples } from "../../shared/evaluation/golden-set.ts";
 import { compareLatency } from "../../shared/inference/compare-latency.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
@@ -7,7 +6,7 @@ import type { Clock } from "../../shared/ports/clock.ts";
 import type { Processes } from "../../shared/ports/processes.ts";
 import type { Random } from "../../shared/ports/random.ts";
 import { median } from "../../shared/statistics/median.ts";
-import type { Sources } from "./sources.ts";
+import { localAssetPaths, type Sources } from "./sources.ts";
 
 /** Enough that caches do not hold one sample alone; few enough that memory is not theirs. */
 const samplesMax = 32;
@@ -32,13 +31,14 @@ export interface LocalLatency {
 /** Errors: those of `startRunner`. */
 export async function measureLatency(
   ports: MeasurePorts,
-  sources: Sources & { readonly interface: ModelInterface },
+  sources: Sources,
   variantPath: string,
 ): Promise<LocalLatency> {
   const { golden, interface: spec } = sources;
-  const source = await startRunner({ ...ports, modelPath: sources.modelPath, interface: spec });
+  const paths = { interface: spec, assetPaths: localAssetPaths(sources) };
+  const source = await startRunner({ ...ports, ...paths, modelPath: sources.modelPath });
   try {
-    const variant = await source.loadBeside({ modelPath: variantPath, interface: spec });
+    const variant = await source.loadBeside({ ...paths, modelPath: variantPath });
     const count = Math.min(samplesMax, golden.count);
     const samples = takeSamples(
       golden,

@@ -1,10 +1,17 @@
 /** The bundle descriptor of a variant: what a device will run, and all that made it. */
-import type { Bundle, ModelInterface } from "../../shared/artifact/bundle.ts";
+import {
+  type Bundle,
+  type BundleFile,
+  type ModelInterface,
+  modelFileName,
+} from "../../shared/artifact/bundle.ts";
 
 export interface VariantOrigin {
   readonly model: string;
   readonly version: string;
   readonly interface: ModelInterface;
+  /** The files that the interface reads. */
+  readonly assets: readonly Omit<BundleFile, "role">[];
   readonly sourceSha256: string;
   readonly recipe: string;
   readonly recipeSha256: string;
@@ -24,7 +31,10 @@ export function bundleOf(
     schema: "fleetfit/bundle/1",
     model,
     version,
-    files: [{ role: "model", name: "model.onnx", ...file }],
+    files: [
+      { role: "model", name: modelFileName, ...file },
+      ...origin.assets.map((asset) => ({ ...asset, role: "asset" as const })),
+    ],
     interface: origin.interface,
     thresholds: {},
     provenance: {

@@ -3,12 +3,14 @@
  * file, weights, inputs against samples, one inference in a child process. Only then is anything
  * stored, in one transaction.
  */
-import type { ModelInterface } from "../../shared/artifact/bundle.ts";
+import { assetNames, type ModelInterface } from "../../shared/artifact/bundle.ts";
 import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { type GoldenSet, takeSamples } from "../../shared/evaluation/golden-set.ts";
 import { encodeShard } from "../../shared/evaluation/golden-shard.ts";
 import { splitPool, splitSizes } from "../../shared/evaluation/golden-split.ts";
+import { tokenizerBytesMax } from "../../shared/inference/processing/tokenizer-file.ts";
 import { startRunner } from "../../shared/inference/runner.ts";
+import { type ByteSource, bytesInMemory } from "../../shared/ports/byte-source.ts";
 import type { ControllerContext } from "../context.ts";
 import { recordBlobs } from "../storage/blobs/repository.ts";
 import { recordEvent } from "../storage/events/repository.ts";
@@ -31,11 +33,14 @@ export interface NewVersion {
   readonly sourceSha256: string;
   readonly golden: GoldenFiles;
   readonly interface?: ModelInterface | undefined;
+  /** Blob hash of each file that the interface reads, by its name. */
+  readonly assets?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
  * Importing the same again changes nothing. Errors: those of the codec and checker, `golden-invalid`,
- * `golden-mismatch`, `artifact-missing`, `conflict` when the version holds something else.
+ * `golden-mismatch`, `artifact-missing`, `tokenizer-invalid`, `too-large`, `conflict` when the version
+ * holds something else.
  */
 export async function importVersion(
   ctx: ImportContext,
@@ -43,7 +48,13 @@ export async function importVersion(
 ): Promise<StoredVersion> {
   const source = await ctx.blobs.read(wanted.sourceSha256, { maxBytes: sourceBytesMax });
   const golden = await readGoldenSet(ctx.blobs, wanted.golden);
-  const modelInterface = checkedInterface(source, golden, wanted.interface);
+  const assets = await readAssets(ctx, wanted);
+  const modelInterface = checkedInterface(
+    source,
+    golden,
+    wanted.interface,
+    Object.fromEntries(assets.map(({ name, content }) => [name, content])),
+  );
 
   const version: StoredVersion = {
     model: wanted.model,
@@ -51,18 +62,44 @@ export async function importVersion(
     sourceSha256: wanted.sourceSha256,
     sourceBytes: source.byteLength,
     interface: modelInterface,
+    assets: assets.map(({ name, sha256, content }) => ({
+      name,
+      sha256,
+      bytes: content.byteLength,
+    })),
     poolSha256: golden.poolSha256,
     createdAtMs: ctx.clock.wallMs(),
   };
   const existing = await findVersion(ctx.db, wanted.model, wanted.version);
   if (existing !== undefined) return sameVersion(existing, version);
-  await tryFirstSample(ctx, wanted.sourceSha256, modelInterface, golden);
+  await tryFirstSample(ctx, version, golden);
   return store(ctx, version, golden, wanted.golden);
+}
+
+interface Asset {
+  readonly name: string;
+  readonly sha256: string;
+  readonly content: ByteSource;
+}
+
+/** The uploaded files that the interface reads. Errors: `artifact-missing`, `too-large`. */
+async function readAssets(ctx: ImportContext, wanted: NewVersion): Promise<Asset[]> {
+  const assets: Asset[] = [];
+  const sent = new Map(Object.entries(wanted.assets ?? {}));
+  for (const name of assetNames(wanted.interface ?? { inputs: [] })) {
+    const sha256 = sent.get(name);
+    if (sha256 === undefined) {
+      throw new FleetError("artifact-missing", `the interface reads ${name}, which was not sent`);
+    }
+    const bytes = await ctx.blobs.read(sha256, { maxBytes: tokenizerBytesMax });
+    assets.push({ name, sha256, content: bytesInMemory(bytes) });
+  }
+  return assets;
 }
 
 function sameVersion(existing: StoredVersion, wanted: StoredVersion): StoredVersion {
   const key = (version: StoredVersion) =>
-    JSON.stringify([version.sourceSha256, version.poolSha256, version.interface]);
+    JSON.stringify([version.sourceSha256, version.poolSha256, version.interface, version.assets]);
   if (key(existing) === key(wanted)) return existing;
   throw new FleetError(
     "conflict",
@@ -73,8 +110,7 @@ function sameVersion(existing: StoredVersion, wanted: StoredVersion): StoredVers
 /** One inference by onnxruntime; whatever the checks on paper missed shows here. */
 async function tryFirstSample(
   ctx: ImportContext,
-  sourceSha256: string,
-  modelInterface: ModelInterface,
+  { sourceSha256, interface: modelInterface, assets }: StoredVersion,
   golden: GoldenSet,
 ): Promise<void> {
   const runner = await startRunner({
@@ -82,6 +118,7 @@ async function tryFirstSample(
     clock: ctx.clock,
     modelPath: ctx.blobs.path(sourceSha256),
     interface: modelInterface,
+    assetPaths: assetPaths(ctx, assets),
   });
   try {
     const samples = takeSamples(golden, [0]);
@@ -100,6 +137,14 @@ async function tryFirstSample(
   }
 }
 
+/** Where the assets of a version lie, by name. */
+export function assetPaths(
+  { blobs }: Pick<ControllerContext, "blobs">,
+  assets: StoredVersion["assets"],
+): Record<string, string> {
+  return Object.fromEntries(assets.map(({ name, sha256 }) => [name, blobs.path(sha256)]));
+}
+
 async function store(
   ctx: ImportContext,
   version: StoredVersion,
@@ -114,7 +159,8 @@ async function store(
     // Another import of the same name may have ended while this one was checking.
     const existing = await findVersion(trx, version.model, version.version);
     if (existing !== undefined) return sameVersion(existing, version);
-    await recordBlobs(trx, [{ sha256: version.sourceSha256, bytes: version.sourceBytes }], nowMs);
+    const { sourceSha256, sourceBytes, assets } = version;
+    await recordBlobs(trx, [{ sha256: sourceSha256, bytes: sourceBytes }, ...assets], nowMs);
     await insertGoldenSet(
       trx,
       {

@@ -3,31 +3,45 @@
  * yields, what the operator says about it, and what the golden set brings.
  */
 import {
+  assetNames,
   type Dtype,
   dtypeSchema,
   type InputSpec,
   type ModelInterface,
+  tokenizeStep,
 } from "../../shared/artifact/bundle.ts";
 import { FleetError } from "../../shared/errors.ts";
-import { type GoldenSet, goldenSample } from "../../shared/evaluation/golden-set.ts";
+import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
 import { metricOf } from "../../shared/evaluation/metrics/registry.ts";
-import { prepareSample } from "../../shared/inference/processing/registry.ts";
+import {
+  type Assets,
+  assetNamed,
+  type PrepareSample,
+  preparerWith,
+  sampleBytes,
+} from "../../shared/inference/processing/registry.ts";
+import type { Tokenizer } from "../../shared/inference/processing/tokenizer.ts";
+import { parseTokenizer } from "../../shared/inference/processing/tokenizer-file.ts";
 import { checkModel } from "../onnx/checker.ts";
 import { Model } from "../onnx/model.ts";
+import { checkTextInput } from "./text-input.ts";
 
 /**
- * The interface that an operator wrote, or one made from file and set, after checking that all three fit.
- * Errors: those of the codec and checker, `golden-mismatch`, `onnx-unsupported`.
+ * The interface that an operator wrote, or one made from file and set, after checking that all three fit,
+ * and the files that it reads. Errors: those of the codec and checker, `golden-mismatch`,
+ * `onnx-unsupported`, `artifact-missing`, `too-large`, `tokenizer-invalid`.
  */
 export function checkedInterface(
   sourceBytes: Uint8Array,
   golden: GoldenSet,
   written: ModelInterface | undefined,
+  assets: Assets,
 ): ModelInterface {
   const model = Model.decode(sourceBytes);
   checkModel(model.toProto());
   const spec = written ?? defaultInterface(model, golden);
   checkFit(model, spec, golden);
+  checkTexts(model, spec, golden, assets);
   return spec;
 }
 
@@ -76,7 +90,8 @@ function checkFit(model: Model, spec: ModelInterface, golden: GoldenSet): void {
   for (const name of fedInputs(model)) {
     if (!described.has(name)) throw mismatch(`the interface does not describe input ${name}`);
   }
-  for (const input of spec.inputs) checkInput(model, input, golden);
+  const prepare = preparerWith(new Map(assetNames(spec).map((name) => [name, noTokens])));
+  for (const input of spec.inputs) checkInput(model, input, golden, prepare);
   const outputs = new Set(model.graph.outputNames);
   const { output } = spec;
   const named = output.kind === "tensors" ? output.tensors : [output.tensor];
@@ -101,7 +116,25 @@ function checkFit(model: Model, spec: ModelInterface, golden: GoldenSet): void {
   }
 }
 
-function checkInput(model: Model, input: InputSpec, golden: GoldenSet): void {
+/** For the shapes alone: a pattern of a tokenizer may take forever, so it is run in a child and not here. */
+const noTokens: Tokenizer = { ids: () => [], padId: 0, padsLeft: false };
+
+function checkTexts(model: Model, spec: ModelInterface, golden: GoldenSet, assets: Assets): void {
+  const files = new Map(
+    assetNames(spec).map((name) => [name, parseTokenizer(name, assetNamed(assets, name))]),
+  );
+  for (const input of spec.inputs) {
+    const file = files.get(tokenizeStep(input)?.asset ?? "");
+    if (file !== undefined) checkTextInput(model.graph, input, golden, file);
+  }
+}
+
+function checkInput(
+  model: Model,
+  input: InputSpec,
+  golden: GoldenSet,
+  prepare: PrepareSample,
+): void {
   const { tensor, sample } = input;
   if (!model.graph.isInput(tensor)) throw mismatch(`the model has no input named ${tensor}`);
   const set = golden.inputs[tensor];
@@ -112,7 +145,7 @@ function checkInput(model: Model, input: InputSpec, golden: GoldenSet): void {
       `input ${tensor} takes samples of ${sample.dtype} [${sample.shape}], the golden set has ${set.dtype} [${set.shape}]`,
     );
   }
-  const prepared = prepareSample(input, goldenSample(set, 0));
+  const prepared = prepare(input, new Uint8Array(sampleBytes(input)));
   const wanted = inputType(model, tensor);
   if (prepared.dtype !== wanted) {
     throw mismatch(`input ${tensor} is ${wanted}, its samples become ${prepared.dtype}`);

@@ -1,20 +1,25 @@
 /** Makes and signs the manifest that lets one device try one bundle. */
-import { bundleDescriptorBytesMax, decodeBundle } from "../../shared/artifact/bundle.ts";
+import {
+  assetNames,
+  type Bundle,
+  bundleDescriptorBytesMax,
+  decodeBundle,
+} from "../../shared/artifact/bundle.ts";
 import { type Manifest, signManifest } from "../../shared/artifact/manifest.ts";
 import type { Signed } from "../../shared/artifact/signature.ts";
 import { assert } from "../../shared/assert.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { alphaOf } from "../../shared/evaluation/error-budget.ts";
 import { isFirstFormat } from "../../shared/evaluation/golden-shard.ts";
-import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
+import { type MetricName, metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 import { installPolicyOf } from "../fleet/regions.ts";
 import { soakOf } from "../soak/policy.ts";
 import type { Database } from "../storage/database.ts";
 
-/** Oldest agent that understands today's bundles, and golden shards of their second format. */
-const agentMin = { first: "0.1.0", second: "0.2.0" };
+/** Oldest agents that understand bundles, golden shards of the second format, and files of text models. */
+const agentMin = { bundles: "0.1.0", secondShards: "0.2.0", assets: "0.3.0" };
 /** Reference §3.7: a device rolls back on latency only above this ratio. */
 const latencyRatioMax = 1.1;
 /** Largest ratio that a manifest may hold, and an error probability at which no test ever rejects. */
@@ -91,14 +96,17 @@ export async function signRelease(
       gates: gatesOf(target, ctx.config.alphaDevice),
       install: installPolicyOf(ctx.fleet.regions, placed?.region),
       soak: soakFor(target, ctx.config.soakMs),
-      agentMin: isFirstFormat(metricNameSchema.parse(variant.metric ?? "agreement"))
-        ? agentMin.first
-        : agentMin.second,
+      agentMin: agentMinOf(bundle, metricNameSchema.parse(variant.metric ?? "agreement")),
       issuedAtMs: nowMs,
       expiresAtMs: nowMs + ctx.config.manifestTtlMs,
     },
     ctx.signingKey,
   );
+}
+
+function agentMinOf({ interface: spec }: Bundle, metric: MetricName): string {
+  if (assetNames(spec).length > 0) return agentMin.assets;
+  return isFirstFormat(metric) ? agentMin.bundles : agentMin.secondShards;
 }
 
 /** Nothing is watched of what is thrown away, nor of a return: its predecessor is what is left. */

@@ -117,6 +117,8 @@ export interface ModelVersionTable {
   sourceSha256: string;
   sourceBytes: number;
   interfaceJson: string;
+  /** Files that the interface reads: name, sha256, bytes. */
+  assetsJson: Generated<string>;
   poolSha256: string;
   createdAtMs: number;
 }

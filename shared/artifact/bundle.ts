@@ -28,6 +28,16 @@ export const dtypeSchema = z.enum([
 ]);
 export type Dtype = z.infer<typeof dtypeSchema>;
 
+/** Name of the descriptor on a device, and of the file that onnxruntime loads. */
+export const bundleFileName = "bundle.json";
+export const modelFileName = "model.onnx";
+
+/** Name of a file that steps of the interface read; it lies beside model and descriptor. */
+const assetNameSchema = nameSchema.refine(
+  (name) => name !== bundleFileName && name !== modelFileName,
+  `not ${bundleFileName} or ${modelFileName}, which a bundle has already`,
+);
+
 /** A fixed shape without the batch axis. */
 const sampleShapeSchema = z.array(z.int().min(1).max(1_000_000)).max(8);
 
@@ -45,6 +55,18 @@ export const inputStepSchema = z.discriminatedUnion("op", [
   /** New order of the sample's axes. */
   z.object({ op: z.literal("transpose"), order: z.array(z.int().min(0).max(7)).max(8) }),
   z.object({ op: z.literal("reshape"), shape: sampleShapeSchema }),
+  /**
+   * UTF-8 text, padded with zeros to the sample's length, to int64 [length] by a tokenizer.json of the
+   * bundle; the first step. Needs agents from 0.3.0 on.
+   */
+  z.object({
+    op: z.literal("tokenize"),
+    asset: assetNameSchema.default("tokenizer.json"),
+    /** Tokens; more are cut off, fewer are padded, both as the file says. */
+    length: z.int().min(1).max(8192),
+    /** Ids; or 1 for each token and 0 for each pad; or zeros, the type of the only sequence. */
+    yields: z.enum(["ids", "attention-mask", "token-types"]).default("ids"),
+  }),
 ]);
 export type InputStep = z.infer<typeof inputStepSchema>;
 
@@ -56,6 +78,13 @@ export const inputSpecSchema = z.object({
   steps: z.array(inputStepSchema).max(16),
 });
 export type InputSpec = z.infer<typeof inputSpecSchema>;
+
+/** The step that makes tokens of an input's text; undefined for other inputs. */
+export function tokenizeStep({
+  steps,
+}: Pick<InputSpec, "steps">): Extract<InputStep, { op: "tokenize" }> | undefined {
+  return steps.find((step) => step.op === "tokenize");
+}
 
 export const outputSpecSchema = z.discriminatedUnion("kind", [
   z.object({
@@ -80,30 +109,50 @@ export const modelInterfaceSchema = z.object({
 });
 export type ModelInterface = z.infer<typeof modelInterfaceSchema>;
 
+/** Names of the files that an interface reads, without repeats. */
+export function assetNames({ inputs }: Pick<ModelInterface, "inputs">): string[] {
+  return [...new Set(inputs.flatMap((input) => tokenizeStep(input)?.asset ?? []))];
+}
+
 export const bundleFileSchema = z.object({
   role: z.enum(["model", "asset"]),
   name: nameSchema,
   sha256: sha256Schema,
   bytes: z.int().min(1),
 });
+export type BundleFile = z.infer<typeof bundleFileSchema>;
 
-export const bundleSchema = z.object({
-  schema: z.literal("fleetfit/bundle/1"),
-  model: modelNameSchema,
-  version: nameSchema,
-  files: z.array(bundleFileSchema).min(1).max(32),
-  interface: modelInterfaceSchema,
-  /** Lowest score at which the caller should trust an answer; informative. */
-  thresholds: z.record(z.string(), z.number()).default({}),
-  provenance: z.object({
-    sourceSha256: sha256Schema,
-    recipe: nameSchema,
-    recipeSha256: sha256Schema,
-    seed: z.int(),
-    runtime: z.string().max(64),
-    cpuFlags: z.array(z.string().max(32)).max(64),
-  }),
-});
+export const bundleSchema = z
+  .object({
+    schema: z.literal("fleetfit/bundle/1"),
+    model: modelNameSchema,
+    version: nameSchema,
+    files: z.array(bundleFileSchema).min(1).max(32),
+    interface: modelInterfaceSchema,
+    /** Lowest score at which the caller should trust an answer; informative. */
+    thresholds: z.record(z.string(), z.number()).default({}),
+    provenance: z.object({
+      sourceSha256: sha256Schema,
+      recipe: nameSchema,
+      recipeSha256: sha256Schema,
+      seed: z.int(),
+      runtime: z.string().max(64),
+      cpuFlags: z.array(z.string().max(32)).max(64),
+    }),
+  })
+  .superRefine(({ files, interface: spec }, context) => {
+    const names = files.map(({ name }) => name);
+    if (new Set(names).size < names.length || names.includes(bundleFileName)) {
+      context.addIssue({ code: "custom", message: "two files would have the same name" });
+    }
+    for (const name of assetNames(spec)) {
+      if (files.some((file) => file.role === "asset" && file.name === name)) continue;
+      context.addIssue({
+        code: "custom",
+        message: `${name}, which the interface reads, is no asset`,
+      });
+    }
+  });
 export type Bundle = z.infer<typeof bundleSchema>;
 
 /** Canonical bytes of the descriptor; their SHA-256 is the bundle's name. */
@@ -125,9 +174,14 @@ export function decodeBundle(bytes: Uint8Array, sha256: string): Bundle {
 }
 
 /** The one file that onnxruntime loads. */
-export function modelFile(bundle: Bundle): z.infer<typeof bundleFileSchema> {
+export function modelFile(bundle: Bundle): BundleFile {
   const file = bundle.files.find(({ role }) => role === "model");
   if (file === undefined)
     throw new FleetError("manifest-invalid", "the bundle names no model file");
   return file;
+}
+
+/** The files that steps of the interface read. */
+export function assetFiles(bundle: Bundle): BundleFile[] {
+  return bundle.files.filter(({ role }) => role === "asset");
 }

@@ -7,11 +7,12 @@
  */
 import { readFileSync } from "node:fs";
 import { env } from "onnxruntime-node";
+import { fileBytes } from "../adapters/file-bytes.ts";
 import type { ModelInterface } from "../artifact/bundle.ts";
 import { FleetError } from "../errors.ts";
 import { OpenedModels } from "./opened-models.ts";
 import { type Answer, answerOf, flattenTensors } from "./processing/answer.ts";
-import { prepareSample, sampleBytes } from "./processing/registry.ts";
+import { type PrepareSample, sampleBytes, samplePreparer } from "./processing/registry.ts";
 import {
   type Benchmark,
   type Evaluation,
@@ -25,6 +26,7 @@ import { type Feed, openSession, type Session, type TensorFact } from "./session
 interface Loaded {
   readonly session: Session;
   readonly interface: ModelInterface;
+  readonly prepare: PrepareSample;
   readonly loadMs: number;
   readonly ramBaseBytes: number;
 }
@@ -101,6 +103,8 @@ function performOn(
 async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<unknown> {
   const ramBaseBytes = ramPeakBytes();
   const started = process.hrtime.bigint();
+  const assets = Object.entries(request.assetPaths).map(([name, path]) => [name, fileBytes(path)]);
+  const prepare = samplePreparer(request.interface, Object.fromEntries(assets));
   const session = await openSession(
     request.modelPath,
     request.optimizedModelPath === undefined
@@ -110,6 +114,7 @@ async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<
   const loaded = {
     session,
     interface: request.interface,
+    prepare,
     loadMs: elapsedMs(started),
     ramBaseBytes,
   };
@@ -119,7 +124,7 @@ async function load(request: Extract<RunnerRequest, { call: "load" }>): Promise<
 }
 
 /** A sample of zeros goes through the steps: what comes out must be what the model takes. */
-function checkInputs({ session, interface: { inputs } }: Loaded): void {
+function checkInputs({ session, prepare, interface: { inputs } }: Loaded): void {
   for (const { name } of session.inputs) {
     if (!inputs.some(({ tensor }) => tensor === name)) {
       throw new FleetError("golden-mismatch", `the interface gives nothing for input ${name}`);
@@ -130,7 +135,7 @@ function checkInputs({ session, interface: { inputs } }: Loaded): void {
     if (wanted === undefined) {
       throw new FleetError("golden-mismatch", `the model has no input named ${spec.tensor}`);
     }
-    const feed = batched(wanted, prepareSample(spec, new Uint8Array(sampleBytes(spec))));
+    const feed = batched(wanted, prepare(spec, new Uint8Array(sampleBytes(spec))));
     if (!fits(wanted, feed)) {
       throw new FleetError(
         "golden-mismatch",
@@ -151,7 +156,7 @@ function fits(wanted: TensorFact, feed: Feed): boolean {
 }
 
 function feedsOf(
-  { session, interface: { inputs } }: Loaded,
+  { session, prepare, interface: { inputs } }: Loaded,
   sample: Readonly<Record<string, Uint8Array>>,
 ): Record<string, Feed> {
   return Object.fromEntries(
@@ -161,7 +166,7 @@ function feedsOf(
       if (bytes === undefined || wanted === undefined) {
         throw new FleetError("golden-mismatch", `the sample has no input named ${input.tensor}`);
       }
-      return [input.tensor, batched(wanted, prepareSample(input, bytes))];
+      return [input.tensor, batched(wanted, prepare(input, bytes))];
     }),
   );
 }

@@ -31,6 +31,8 @@ export const runnerRequestSchema = z.discriminatedUnion("call", [
     ...addressed,
     modelPath: z.string(),
     interface: modelInterfaceSchema,
+    /** Paths of the files that the interface reads, by name. */
+    assetPaths: z.record(z.string(), z.string()),
     optimizedModelPath: z.string().optional(),
   }),
   z.object({ call: z.literal("infer"), ...addressed, sample: z.record(z.string(), bytesSchema) }),

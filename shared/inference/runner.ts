@@ -41,17 +41,23 @@ export interface Runner {
    * A second model in the same process, once: the two of a comparison share core, clock and cache. It
    * lives and ends with the first. Errors: those of `startRunner`.
    */
-  loadBeside(model: Pick<RunnerOptions, "modelPath" | "interface">): Promise<Runner>;
+  loadBeside(model: ModelPaths): Promise<Runner>;
   onExit(handler: (why: FleetError) => void): void;
   /** Ends the child; resolves when it is gone. */
   close(): Promise<void>;
 }
 
-export interface RunnerOptions {
-  readonly processes: Processes;
-  readonly clock: Clock;
+/** A model with all that it needs, as it lies on the disk. */
+export interface ModelPaths {
   readonly modelPath: string;
   readonly interface: ModelInterface;
+  /** Of the files that the interface reads, by name; none by default. */
+  readonly assetPaths?: Readonly<Record<string, string>>;
+}
+
+export interface RunnerOptions extends ModelPaths {
+  readonly processes: Processes;
+  readonly clock: Clock;
   readonly optimizedModelPath?: string;
   /** Until the model is loaded; 60 s by default, as busy single-core devices need. */
   readonly startTimeoutMs?: number;
@@ -66,7 +72,8 @@ const startTimeoutDefaultMs = 60_000;
 const callTimeoutDefaultMs = 120_000;
 
 /**
- * Errors: `runner-crashed`, `runner-timeout`, `runner-memory`, `onnx-malformed`, `golden-mismatch`.
+ * Errors: `runner-crashed`, `runner-timeout`, `runner-memory`, `onnx-malformed`, `golden-mismatch`,
+ * `artifact-missing`, `tokenizer-invalid`.
  */
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
   const channel = openChannel(options);
@@ -91,6 +98,7 @@ async function loadModel(channel: Channel, options: RunnerOptions, model: 0 | 1)
       model,
       modelPath: options.modelPath,
       interface: options.interface,
+      assetPaths: { ...options.assetPaths },
       ...(options.optimizedModelPath && { optimizedModelPath: options.optimizedModelPath }),
     },
     options.startTimeoutMs ?? startTimeoutDefaultMs,

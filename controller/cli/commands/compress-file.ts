@@ -1,6 +1,6 @@
 /** `fleetfit compress model.onnx`: compression of one file on this machine, without a controller. */
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { onnxruntimeVersion } from "../../../shared/adapters/runtime-facts.ts";
 import { systemClock } from "../../../shared/adapters/system-clock.ts";
 import { systemFiles } from "../../../shared/adapters/system-files.ts";
@@ -72,6 +72,7 @@ export async function compressFileHere(
     {
       modelPath: await oneFile(files, resolve(modelFile), outDir),
       goldenPath: resolve(flags.golden),
+      assetDir: flags.interface === undefined ? undefined : dirname(resolve(flags.interface)),
     },
     flags.interface === undefined ? undefined : interfaceOf(flags.interface),
   );

@@ -1,6 +1,6 @@
 /** Models and their versions. */
 import { basename, dirname, join } from "node:path";
-import type { ModelInterface } from "../../../shared/artifact/bundle.ts";
+import { assetNames, type ModelInterface } from "../../../shared/artifact/bundle.ts";
 import { goldenFileNames, parseGoldenManifest } from "../../../shared/evaluation/golden-set.ts";
 import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, query } from "../command.ts";
@@ -70,7 +70,7 @@ function addImport(...[model, io]: Parameters<CommandGroup["add"]>): void {
     )
     .option(
       "--interface <file>",
-      "inputs and output as YAML or JSON; made from the model otherwise",
+      "inputs and output as YAML or JSON, with a tokenizer.json beside it; made from the model otherwise",
     )
     .action(async (file: string, options) => {
       const client = clientOf(io, options);
@@ -78,19 +78,30 @@ function addImport(...[model, io]: Parameters<CommandGroup["add"]>): void {
       const golden = goldenFiles(options.golden);
       const modelInterface =
         options.interface === undefined ? undefined : interfaceOf(options.interface);
+      const assetFiles = assetNames(modelInterface ?? { inputs: [] }).map((name) => ({
+        name,
+        bytes: readFile(join(dirname(options.interface), name)),
+      }));
       const bar = progress(io, "import");
-      const files: Record<string, string> = {};
-      for (const [index, { name, bytes }] of golden.entries()) {
-        bar.set(index / (golden.length + 2), `sending ${name}`);
-        files[name] = await client.upload(bytes);
-      }
-      bar.set(golden.length / (golden.length + 2), `sending ${basename(file)}`);
-      const sourceSha256 = await client.upload(onnx);
-      bar.set((golden.length + 1) / (golden.length + 2), "checking");
+      const steps = golden.length + assetFiles.length + 2;
+      let done = 0;
+      const upload = (name: string, bytes: Uint8Array<ArrayBuffer>) => {
+        bar.set(done++ / steps, `sending ${name}`);
+        return client.upload(bytes);
+      };
+      const uploadAll = async (named: readonly NamedFile[]) => {
+        const hashes: Record<string, string> = {};
+        for (const { name, bytes } of named) hashes[name] = await upload(name, bytes);
+        return hashes;
+      };
+      const files = await uploadAll(golden);
+      const assets = await uploadAll(assetFiles);
+      const sourceSha256 = await upload(basename(file), onnx);
+      bar.set(done / steps, "checking");
       const answer = await importVersion(client, options, {
         sourceSha256,
         golden: { manifest: basename(options.golden), files },
-        ...(modelInterface === undefined ? {} : { interface: modelInterface }),
+        ...(modelInterface === undefined ? {} : { interface: modelInterface, assets }),
       }).finally(() => bar.end());
       show(
         io,
@@ -109,6 +120,7 @@ function importVersion(
     sourceSha256: string;
     golden: { manifest: string; files: Record<string, string> };
     interface?: ModelInterface;
+    assets?: Record<string, string>;
   },
 ) {
   return client.call("importVersion", {

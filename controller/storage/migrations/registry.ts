@@ -10,6 +10,7 @@ import { migration0007 } from "./0007-detectors.ts";
 import { migration0008 } from "./0008-shard-uses.ts";
 import { migration0009 } from "./0009-device-windows.ts";
 import { migration0011 } from "./0011-retention.ts";
+import { migration0012 } from "./0012-assets.ts";
 
 export const migrations: readonly Migration[] = [
   migration0001,
@@ -22,4 +23,5 @@ export const migrations: readonly Migration[] = [
   migration0008,
   migration0009,
   migration0011,
+  migration0012,
 ];

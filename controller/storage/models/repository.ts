@@ -1,7 +1,16 @@
-/** Models and their versions; a version is one source file that never changes. */
-import { type ModelInterface, modelInterfaceSchema } from "../../../shared/artifact/bundle.ts";
+/** Models and their versions; a version is one source file that never changes, with what it needs. */
+import type { Selectable } from "kysely";
+import { z } from "zod";
+import {
+  bundleFileSchema,
+  type ModelInterface,
+  modelInterfaceSchema,
+} from "../../../shared/artifact/bundle.ts";
 import { FleetError } from "../../../shared/errors.ts";
 import type { Database } from "../database.ts";
+import type { ModelVersionTable } from "../schema.ts";
+
+const assetSchema = bundleFileSchema.omit({ role: true });
 
 export interface StoredVersion {
   readonly model: string;
@@ -9,12 +18,14 @@ export interface StoredVersion {
   readonly sourceSha256: string;
   readonly sourceBytes: number;
   readonly interface: ModelInterface;
+  /** The files that the interface reads. */
+  readonly assets: readonly z.infer<typeof assetSchema>[];
   readonly poolSha256: string;
   readonly createdAtMs: number;
 }
 
 export async function insertVersion(db: Database, version: StoredVersion): Promise<void> {
-  const { interface: modelInterface, ...columns } = version;
+  const { interface: modelInterface, assets, ...columns } = version;
   await db
     .insertInto("models")
     .values({ name: version.model, createdAtMs: version.createdAtMs })
@@ -22,7 +33,11 @@ export async function insertVersion(db: Database, version: StoredVersion): Promi
     .execute();
   await db
     .insertInto("modelVersions")
-    .values({ ...columns, interfaceJson: JSON.stringify(modelInterface) })
+    .values({
+      ...columns,
+      interfaceJson: JSON.stringify(modelInterface),
+      assetsJson: JSON.stringify(assets),
+    })
     .execute();
 }
 
@@ -65,7 +80,12 @@ export async function listVersions(db: Database, model?: string): Promise<Stored
 
 function fromRow({
   interfaceJson,
+  assetsJson,
   ...columns
-}: Omit<StoredVersion, "interface"> & { interfaceJson: string }): StoredVersion {
-  return { ...columns, interface: modelInterfaceSchema.parse(JSON.parse(interfaceJson)) };
+}: Selectable<ModelVersionTable>): StoredVersion {
+  return {
+    ...columns,
+    interface: modelInterfaceSchema.parse(JSON.parse(interfaceJson)),
+    assets: z.array(assetSchema).parse(JSON.parse(assetsJson)),
+  };
 }

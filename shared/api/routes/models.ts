@@ -1,6 +1,6 @@
 /** Files, models and their versions, golden sets, variants, measurements and choices. */
 import { z } from "zod";
-import { modelInterfaceSchema } from "../../artifact/bundle.ts";
+import { bundleFileSchema, modelInterfaceSchema } from "../../artifact/bundle.ts";
 import { sha256Schema } from "../../artifact/hash.ts";
 import { modelNameSchema, nameSchema } from "../../artifact/names.ts";
 import { metricNameSchema } from "../../evaluation/metrics/registry.ts";
@@ -15,6 +15,8 @@ const versionSchema = z
     sourceSha256: sha256Schema,
     sourceBytes: z.int(),
     interface: modelInterfaceSchema,
+    /** Files that the interface reads; older controllers know of none. */
+    assets: z.array(bundleFileSchema.omit({ role: true })).default([]),
     poolSha256: sha256Schema,
     createdAtMs: z.int(),
   })
@@ -110,6 +112,8 @@ export const modelRoutes = {
       }),
       /** Made from the file and the golden set when it is left out. */
       interface: modelInterfaceSchema.optional(),
+      /** The files that the interface reads, such as a tokenizer.json. */
+      assets: z.record(fileName, sha256Schema).optional(),
     }),
     answer: versionSchema,
     status: 201,
@@ -126,6 +130,8 @@ export const modelRoutes = {
       "onnx-unsupported",
       "runner-crashed",
       "runner-timeout",
+      "tokenizer-invalid",
+      "too-large",
     ],
   }),
   listModels: defineRoute({

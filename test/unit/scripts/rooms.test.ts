@@ -21,7 +21,14 @@ afterEach(() => {
 function plant(files: Record<string, string>): string {
   const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "fleetfit-rooms-")));
   planted.push(root);
-  const dependencies = ["zod", "mqtt", "better-sqlite3", "onnxruntime-node", "yaml"];
+  const dependencies = [
+    "zod",
+    "mqtt",
+    "better-sqlite3",
+    "onnxruntime-node",
+    "@huggingface/tokenizers",
+    "yaml",
+  ];
   const packages = [...dependencies, "vitest"].flatMap((name): [string, string][] => [
     [`node_modules/${name}/package.json`, `{"name":"${name}","version":"1.0.0","main":"index.js"}`],
     [`node_modules/${name}/index.js`, "module.exports = {};"],
@@ -92,7 +99,10 @@ const violations: Record<string, readonly [file: string, text: string][]> = {
     ["agent/update/machine.ts", 'import http from "node:http";'],
   ],
   "runtime-only-in-inference": [["agent/bad.ts", 'import * as ort from "onnxruntime-node";']],
-  "shared-packages": [["shared/bad.ts", 'import yaml from "yaml";']],
+  "shared-packages": [
+    ["shared/bad.ts", 'import yaml from "yaml";'],
+    ["shared/worse.ts", 'import { Tokenizer } from "@huggingface/tokenizers";'],
+  ],
   "adapter-packages": [["shared/adapters/bad.ts", 'import yaml from "yaml";']],
   "inference-packages": [["shared/inference/bad.ts", 'import yaml from "yaml";']],
   "no-development-packages": [["controller/bad.ts", 'import "vitest";']],
@@ -137,6 +147,7 @@ describe("room rules", () => {
       "scripts/bad.ts": text.replace("{up}", "../"),
       "test/unit/a.test.ts": text.replace("{up}", "../../"),
       "shared/adapters/mqtt.ts": 'import mqtt from "mqtt";',
+      "shared/inference/tokens.ts": 'import { Tokenizer } from "@huggingface/tokenizers";',
       "controller/storage/types.ts": 'import type { Database } from "better-sqlite3";',
     };
     expect((await checkRooms(plant(allowed), config)).faults).toEqual([]);

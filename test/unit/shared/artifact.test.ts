@@ -120,6 +120,34 @@ describe("bundles", () => {
     changed[20]! ^= 1;
     expect(() => decodeBundle(changed, sha256)).toThrow(withCode("artifact-mismatch"));
   });
+
+  const [model] = bundle.files;
+  const asset = { ...model!, role: "asset" as const, name: "tokenizer.json" };
+  const step = { op: "tokenize", asset: asset.name, length: 8, yields: "ids" } as const;
+  const reading = (op: object) => ({
+    ...bundle.interface,
+    inputs: [{ ...bundle.interface.inputs[0]!, steps: [op] }],
+  });
+  const decoded = (change: object) => {
+    const bytes = canonicalJson({ ...bundle, ...change } as never);
+    return decodeBundle(bytes, sha256Hex(bytes));
+  };
+  it("hold the files that their steps read", () => {
+    const whole = { files: [model, asset], interface: reading(step) };
+    expect(decoded(whole).files).toEqual([model, asset]);
+  });
+  it.each<[string, object]>([
+    ["without a file that a step reads", { interface: reading(step) }],
+    ["with two files of one name", { files: [model, asset, asset] }],
+    [
+      "with a file in the descriptor's place",
+      { files: [model, { ...asset, name: "bundle.json" }] },
+    ],
+    ["with a step that nobody knows", { interface: reading({ op: "rotate" }) }],
+    ["reading the model as a tokenizer", { interface: reading({ ...step, asset: "model.onnx" }) }],
+  ])("are refused %s", (_, change) => {
+    expect(() => decoded(change)).toThrow(withCode("manifest-invalid"));
+  });
 });
 
 describe("claim tokens", () => {

@@ -8,6 +8,7 @@ import {
   calibrationCache,
 } from "../../../../controller/jobs/calibration-cache.ts";
 import { systemFiles } from "../../../../shared/adapters/system-files.ts";
+import { bytesInMemory } from "../../../../shared/ports/byte-source.ts";
 import { tinyInterface } from "../../../helpers/tiny-classifier.ts";
 
 let folder: string;
@@ -20,6 +21,7 @@ const inputs: CalibrationInputs = {
   set: { poolSha256: "a".repeat(64) },
   indices: Uint32Array.of(1, 5, 9),
   interface: tinyInterface,
+  assets: {},
   runtime: "1.30.0",
 };
 const open = (more: Partial<CalibrationInputs> = {}) =>
@@ -37,10 +39,12 @@ it("tells other pools, samples, preparations and runtimes apart", () => {
     { set: { poolSha256: "b".repeat(64) } },
     { indices: Uint32Array.of(1, 5, 8) },
     { interface: { ...tinyInterface, inputs: [{ ...first!, steps: [] }] } },
+    { assets: { "tokenizer.json": bytesInMemory(Uint8Array.of(1)) } },
+    { assets: { "tokenizer.json": bytesInMemory(Uint8Array.of(2)) } },
     { runtime: "1.31.0" },
   ];
   const identities = [open(), ...others.map(open)].map(({ identity }) => identity);
-  expect(new Set(identities).size).toBe(5);
+  expect(new Set(identities).size).toBe(7);
   expect(open().identity).toBe(identities[0]);
 });
 

@@ -38,6 +38,7 @@ const told = (modelBytes: Uint8Array, change: Partial<ForetellJob> = {}): Promis
     {
       modelBytes,
       interface: saturatingInterface,
+      assets: {},
       set,
       selection: split.selection,
       seed: 1,
