@@ -20,8 +20,9 @@ import { rolled, unrolled } from "../../../scripts/bench/compress/zoo/recurrent.
 import {
   commands,
   textLength,
+  tokenizerOf,
   tokensOf,
-  vocabularyOf,
+  wordsIn,
 } from "../../../scripts/bench/compress/zoo/text.ts";
 import { seededRandom } from "../../../shared/prng.ts";
 
@@ -110,11 +111,15 @@ describe("nets", () => {
   it("read commands as tokens of a vocabulary, unknown words as 1", () => {
     const corpus = commands(200, seededRandom(1));
     expect(corpus).toEqual(commands(200, seededRandom(1)));
-    const vocabulary = vocabularyOf(corpus);
-    const tokens = tokensOf({ words: ["licht", "xyzzy"], intent: 0, language: 1 }, vocabulary);
-    expect(tokens).toHaveLength(textLength);
-    expect(tokens[0]).toBe(vocabulary.get("licht"));
-    expect(tokens.slice(1, 3)).toEqual([1, 0]);
+    const words = wordsIn(corpus);
+    const tokens = tokensOf([{ words: ["licht", "xyzzy"] }, { words: [] }], tokenizerOf(words));
+    expect(tokens).toHaveLength(2 * textLength);
+    const pads = (count: number) => Array(count).fill(0n);
+    expect([...tokens]).toEqual([
+      BigInt(words.indexOf("licht") + 2),
+      1n,
+      ...pads(2 * textLength - 2),
+    ]);
   });
 });
 

@@ -25,8 +25,9 @@ import {
   languages,
   textLength,
   textNet,
+  tokenizerOf,
   tokensOf,
-  vocabularyOf,
+  wordsIn,
 } from "../zoo/text.ts";
 import { oneHot } from "../zoo/train.ts";
 import { transformer } from "../zoo/transformer.ts";
@@ -156,20 +157,19 @@ function bestLimit(errors: readonly number[], labels: readonly number[]): number
 export async function textSubject(say: Say): Promise<Subject> {
   const random = seededRandom(61);
   const training = commands(trainingCommands, random);
-  const vocabulary = vocabularyOf(training);
+  const known = wordsIn(training);
+  const tokenizer = tokenizerOf(known);
   const tested = commands(testedCommands, random);
-  const tokens = (corpus: readonly Command[]): number[] =>
-    corpus.flatMap((command) => tokensOf(command, vocabulary));
   const samples = (corpus: readonly Command[]): LabelledSamples => ({
-    data: BigInt64Array.from(tokens(corpus), BigInt),
+    data: tokensOf(corpus, tokenizer),
     count: corpus.length,
     labels: corpus.map(({ intent }) => intent),
   });
-  const words = vocabulary.size + 2;
+  const words = known.length + 2;
   const task = {
     net: textNet("training", words, intentCount),
     inputShape: [textLength],
-    inputs: Float32Array.from(tokens(training)),
+    inputs: Float32Array.from(tokensOf(training, tokenizer), Number),
     targets: oneHot(
       training.map(({ intent }) => intent),
       intentCount,

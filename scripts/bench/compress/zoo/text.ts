@@ -1,12 +1,20 @@
 /**
  * A classifier of short commands in English and German: embeddings, their mean, two dense layers. Tokens come
- * in as int64 [N, 12]; 0 is the place that is left over, 1 a word that is not in the vocabulary.
+ * in as int64 [N, 12]; 0 is the place that is left over, 1 a word that is not in the vocabulary. They are made
+ * of text as a device makes them, by a tokenizer.json.
  */
+import type { InputSpec } from "../../../../shared/artifact/bundle.ts";
+import { assert } from "../../../../shared/assert.ts";
+import { samplePreparer } from "../../../../shared/inference/processing/registry.ts";
+import { textSample } from "../../../../shared/inference/processing/text.ts";
+import { bytesInMemory } from "../../../../shared/ports/byte-source.ts";
 import type { Random } from "../../../../shared/prng.ts";
 import { createNet, dense, type Form } from "./net.ts";
 
 export const textLength = 12;
 export const languages = ["en", "de"] as const;
+/** More than the longest command has. */
+const textBytesMax = 256;
 const width = 32;
 const inner = 64;
 
@@ -128,16 +136,47 @@ function pick<T>(from: readonly T[], random: Random): T {
   return from[random.nextInt(from.length)]!;
 }
 
-/** The place of each word, from 2 on. */
-export function vocabularyOf(corpus: readonly Command[]): ReadonlyMap<string, number> {
-  const words = [...new Set(corpus.flatMap(({ words }) => words))].toSorted();
-  return new Map(words.map((word, at) => [word, at + 2]));
+/** The words of a corpus, each once. */
+export function wordsIn(corpus: readonly Command[]): string[] {
+  return [...new Set(corpus.flatMap(({ words }) => words))].toSorted();
 }
 
-/** [textLength] tokens of a command. */
-export function tokensOf({ words }: Command, vocabulary: ReadonlyMap<string, number>): number[] {
-  return Array.from({ length: textLength }, (_, at) => {
-    const word = words[at];
-    return word === undefined ? 0 : (vocabulary.get(word) ?? 1);
-  });
+/** A tokenizer.json of words: 0 is what is left over, 1 any other word, then they follow in their order. */
+export function tokenizerOf(words: readonly string[]): Uint8Array {
+  const vocab = Object.fromEntries(["[PAD]", "[UNK]", ...words].map((word, id) => [word, id]));
+  return new TextEncoder().encode(
+    JSON.stringify({
+      version: "1.0",
+      truncation: null,
+      padding: null,
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: { type: "WhitespaceSplit" },
+      post_processor: null,
+      decoder: null,
+      model: { type: "WordLevel", vocab, unk_token: "[UNK]" },
+    }),
+  );
+}
+
+const asset = "tokenizer.json";
+const textInput: InputSpec = {
+  tensor: "input",
+  sample: { dtype: "uint8", shape: [textBytesMax] },
+  steps: [{ op: "tokenize", asset, length: textLength, yields: "ids" }],
+};
+
+/** [corpus, textLength] tokens, one command after the other. */
+export function tokensOf(
+  corpus: readonly Pick<Command, "words">[],
+  tokenizer: Uint8Array,
+): BigInt64Array<ArrayBuffer> {
+  const prepare = samplePreparer({ inputs: [textInput] }, { [asset]: bytesInMemory(tokenizer) });
+  const tokens = new BigInt64Array(corpus.length * textLength);
+  for (const [at, { words }] of corpus.entries()) {
+    const sample = textSample(words.join(" "), textBytesMax);
+    assert(sample !== undefined, `a command is longer than ${textBytesMax} bytes`);
+    tokens.set(prepare(textInput, sample).data as BigInt64Array, at * textLength);
+  }
+  return tokens;
 }
