@@ -29,6 +29,7 @@ import {
   requiredWorkbench,
 } from "../pass.ts";
 import { correctBiases } from "../quantize/bias-correction.ts";
+import { correctBiasesFast } from "../quantize/fast-bias-correction.ts";
 import { type Grams, openGrams } from "../quantize/gram.ts";
 import {
   type LayerCodes,
@@ -70,8 +71,11 @@ const options = z
     weightScale: weightScaleOption.prefault({ strategy: "max" }),
     /** How weights become integers. */
     rounding: roundingOption.prefault({ strategy: "nearest" }),
-    /** Takes the mean error out of each channel, layer by layer; runs the model on samples. */
-    biasCorrection: z.boolean().default(false),
+    /**
+     * Takes the mean error out of each channel: layer by layer behind the corrected ones, or with `fast`
+     * each layer by itself. Runs the model on samples.
+     */
+    biasCorrection: z.union([z.boolean(), z.literal("fast")]).default(false),
     /** Products of two activations in int8 too, as in attention; costs accuracy behind Softmax. */
     activationProducts: z.boolean().default(false),
     /** Names of nodes that stay float. */
@@ -209,12 +213,13 @@ async function biasesCorrected(
   written: readonly WrittenLayer[],
   { biasCorrection }: Options,
 ): Promise<Report> {
-  if (!biasCorrection) return {};
+  if (biasCorrection === false) return {};
   const layers = written.flatMap(({ node, floatOutput, bias }) =>
     bias === undefined ? [] : [{ node, floatOutput, bias }],
   );
   const workbench = requiredWorkbench(context);
-  return correctBiases({ ...models, layers, workbench, signal: context.signal });
+  const correct = biasCorrection === "fast" ? correctBiasesFast : correctBiases;
+  return correct({ ...models, layers, workbench, signal: context.signal });
 }
 
 /** A linear layer as it stands in the quantized graph. */

@@ -18,18 +18,13 @@
  * Correction", section 4.2 (empirical form); Finkelstein et al. 2019, "Fighting Quantization Bias With
  * Bias".
  */
-import { assert } from "../../../shared/assert.ts";
-import { FleetError } from "../../../shared/errors.ts";
 import type { Model } from "../../onnx/model.ts";
 import type { Node } from "../../onnx/node.ts";
 import { factOf } from "../../onnx/ops/registry.ts";
 import { makeTensor, tensorDataAs, tensorShape } from "../../onnx/tensor.ts";
-import { prefixModel } from "../calibration/prefix-model.ts";
-import type { TensorValue, Workbench } from "../execute.ts";
+import type { Workbench } from "../execute.ts";
+import { type ChanneledValue, type ChannelMeans, observeMeans } from "./channel-means.ts";
 import { clamp, roundHalfEven } from "./scale.ts";
-
-/** Means over positions and samples settle early: more samples cost time and change little. */
-const samplesMax = 64;
 
 /** Largest shift, as a share of the root mean square of what the float layer yields. */
 const shareMax = 1;
@@ -71,15 +66,18 @@ export interface CorrectBiasesOptions {
 /** Throws `calibration-failed` when there are no samples or outputs are not finite. */
 export async function correctBiases(options: CorrectBiasesOptions): Promise<CorrectionReport> {
   const { float, quantized, layers } = options;
-  const expected = await observe(float, layers, ({ floatOutput }) => floatOutput, options);
+  const floats = layers.map((layer) => channeled(layer, layer.floatOutput));
+  const expected = await observeMeans(float, floats, options);
+  const wantedOf = new Map(layers.map((layer, at) => [layer, expected.means[at]!]));
   const levels = levelsOf(quantized, layers);
   let [correctedChannels, skippedChannels, correctionRuns] = [0, 0, expected.samples];
   for (const level of levels) {
-    const actual = await observe(quantized, level, ({ node }) => node.output(0), options);
+    const outputs = level.map((layer) => channeled(layer, layer.node.output(0)));
+    const actual = await observeMeans(quantized, outputs, options);
     correctionRuns += actual.samples;
-    for (const layer of level) {
-      const wanted = expected.means.get(layer)!;
-      const shifts = shiftsOf(wanted, actual.means.get(layer)!);
+    for (const [at, layer] of level.entries()) {
+      const wanted = wantedOf.get(layer)!;
+      const shifts = shiftsOf(wanted, actual.means[at]!);
       const done = shiftBias(quantized, layer, shifts, shareMax * wanted.rootMeanSquare());
       correctedChannels += done.corrected;
       skippedChannels += done.skipped;
@@ -107,78 +105,9 @@ function levelsOf(model: Model, layers: readonly CorrectableLayer[]): Correctabl
   return levels;
 }
 
-interface Observed {
-  readonly means: ReadonlyMap<CorrectableLayer, ChannelMeans>;
-  readonly samples: number;
-}
-
-async function observe(
-  model: Model,
-  layers: readonly CorrectableLayer[],
-  outputOf: (layer: CorrectableLayer) => string,
-  { workbench, signal }: CorrectBiasesOptions,
-): Promise<Observed> {
-  const means = new Map(layers.map((layer) => [layer, new ChannelMeans(isChannelsLast(layer))]));
-  const prefix = prefixModel(model, [...new Set(layers.map(outputOf))]);
-  const loaded = await workbench.load(prefix.encode());
-  let samples = 0;
-  try {
-    for await (const feeds of workbench.calibration()) {
-      signal?.throwIfAborted();
-      const outputs = await loaded.run(feeds);
-      for (const [layer, channels] of means) channels.add(outputs.get(outputOf(layer))!);
-      samples++;
-      if (samples === samplesMax) break;
-    }
-  } finally {
-    await loaded.close();
-  }
-  if (samples === 0) throw unusable("there is no calibration data: add samples");
-  return { means, samples };
-}
-
-function isChannelsLast({ node }: CorrectableLayer): boolean {
-  return factOf(node)?.weight?.channelsLast === true;
-}
-
-/** The mean of each channel in each sample, and how large values are. */
-class ChannelMeans {
-  readonly #channelsLast: boolean;
-  /** One entry per sample: the mean of each channel. */
-  readonly bySample: Float64Array[] = [];
-  /** Sum over samples of the mean square. */
-  #squares = 0;
-
-  constructor(channelsLast: boolean) {
-    this.#channelsLast = channelsLast;
-  }
-
-  add({ data, shape }: TensorValue): void {
-    assert(data instanceof Float32Array, "a layer yields float32");
-    const axis = this.#channelsLast ? shape.length - 1 : 1;
-    const channels = shape[axis]!;
-    const inner = shape.slice(axis + 1).reduce((all, dim) => all * dim, 1);
-    const count = data.length / channels;
-    const sums = new Float64Array(channels);
-    let squares = 0;
-    for (let start = 0; start < data.length; start += inner) {
-      const channel = (start / inner) % channels;
-      for (let at = start; at < start + inner; at++) {
-        sums[channel]! += data[at]!;
-        squares += data[at]! ** 2;
-      }
-    }
-    this.#squares += squares / data.length;
-    const means = sums.map((sum) => sum / count);
-    if (!means.every(Number.isFinite)) {
-      throw unusable("a layer yields numbers that are not finite: check the samples and the model");
-    }
-    this.bySample.push(means);
-  }
-
-  rootMeanSquare(): number {
-    return Math.sqrt(this.#squares / this.bySample.length);
-  }
+/** A value that a layer reads or yields, with the axis on which such a layer has its channels. */
+export function channeled({ node }: CorrectableLayer, name: string): ChanneledValue {
+  return { name, channelsLast: factOf(node)?.weight?.channelsLast === true };
 }
 
 /** By how much each channel's bias has to grow; both saw the same samples. */
@@ -196,11 +125,12 @@ function shiftsOf(expected: ChannelMeans, actual: ChannelMeans): Float64Array {
   });
 }
 
-function shiftBias(
+/** Adds to the bias of a layer, but where a shift is larger than `shiftMax`. Counts channels. */
+export function shiftBias(
   model: Model,
   { bias }: CorrectableLayer,
   shifts: Float64Array,
-  shiftMax: number,
+  shiftMax = Number.POSITIVE_INFINITY,
 ): { corrected: number; skipped: number } {
   const tensor = model.graph.constant(bias.initializer)!;
   const before = tensorDataAs(tensor, "int32");
@@ -220,8 +150,4 @@ function shiftBias(
   );
   const corrected = codes.filter((code, channel) => code !== before[channel]).length;
   return { corrected, skipped };
-}
-
-function unusable(message: string): FleetError {
-  return new FleetError("calibration-failed", message);
 }

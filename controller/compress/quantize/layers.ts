@@ -62,8 +62,8 @@ export function planLayers(
     readonly ranges: ReadonlyMap<string, Range>;
   },
   schemeOf: (node: Node) => Scheme & {
-    /** Gives each layer that may have a bias one, of zeros where it has none. */
-    readonly biasCorrection: boolean;
+    /** True gives each layer that may have a bias one, of zeros where it has none. */
+    readonly biasCorrection: boolean | "fast";
   },
 ): LinearLayer[] {
   return selection.nodes.flatMap(({ node, role }) => {
@@ -77,7 +77,8 @@ export function planLayers(
     const input = known.parameters.get(node.input(0))!;
     const rows = weightRows(tensorFloats(weight), layout);
     const perChannel = scheme.perChannel && layout !== undefined;
-    const mayHaveBias = scheme.biasCorrection && fact.bias !== undefined && layout !== undefined;
+    const mayHaveBias =
+      scheme.biasCorrection === true && fact.bias !== undefined && layout !== undefined;
     const noBias = mayHaveBias ? new Float32Array(rows.channels) : undefined;
     return {
       node,

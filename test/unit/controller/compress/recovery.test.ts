@@ -6,7 +6,7 @@ import { auditFusion } from "../../../../controller/compress/fusion-audit.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
-import { floatTensor } from "../../../../controller/onnx/tensor.ts";
+import { floatTensor, tensorFloats, tensorNumbers } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { loadModel, optimizedBytes, signalToNoise, workbenchOf } from "./run-model.ts";
 import { buildModel, feedsOf, node } from "./sample-nets.ts";
@@ -56,9 +56,9 @@ function net(): Model {
   });
 }
 
-async function quantized(options: Record<string, unknown>) {
+async function quantized(options: Record<string, unknown>, model = net()) {
   return runPasses({
-    model: net(),
+    model,
     passes: [findPass("quantize-static")!.bind({ reduceRange: true, ...options })],
     workbench: workbenchOf(() => calibrationSeeds.map(feeds)),
   });
@@ -93,6 +93,42 @@ async function meanErrors(model: Model, float: string, value: string): Promise<n
   await before.close();
   await after.close();
   return errors.reduce((sum, error) => sum + error ** 2, 0);
+}
+
+/** The net with one bias in all channels of its first layer, and one of 20 in those of its last. */
+function biased(first: number): Model {
+  const model = net();
+  model.graph.setInitializer(floatTensor("b1", [8], new Float32Array(8).fill(first)));
+  model.graph.setInitializer(floatTensor("b4", [6], new Float32Array(6).fill(20)));
+  return model;
+}
+
+/** The mean over samples of a value of a float net. */
+async function meanOf(model: Model, name: string): Promise<Float64Array> {
+  const loaded = await loadModel(tapModel(model, [name]).encode(), "basic");
+  const values: Float32Array[] = [];
+  for (const seed of calibrationSeeds) {
+    values.push((await loaded.run(feeds(seed))).get(name)!.data as Float32Array);
+  }
+  await loaded.close();
+  return Float64Array.from(
+    values[0]!,
+    (_, at) => values.reduce((sum, each) => sum + each[at]!, 0) / values.length,
+  );
+}
+
+/** What the codes of the Gemm's weight and bias stand for. */
+function gemmConstants({ graph }: Model) {
+  const gemm = graph.nodes.find(({ opType }) => opType === "Gemm")!;
+  const [weight, bias] = [1, 2].map((index) => {
+    const dequantize = graph.producerOf(gemm.input(index))!;
+    const codes = tensorNumbers(graph.constant(dequantize.input(0))!);
+    const scales = tensorFloats(graph.constant(dequantize.input(1))!);
+    const perScale = codes.length / scales.length;
+    return codes.map((code, at) => code * scales[Math.floor(at / perScale)]!);
+  });
+  const biasSteps = tensorFloats(graph.constant(graph.producerOf(gemm.input(2))!.input(1))!);
+  return { weight: weight!, bias: bias!, biasSteps };
 }
 
 const perTensor = { perChannel: false };
@@ -156,6 +192,36 @@ describe("bias correction", () => {
     }
     expect(await quality(model)).toBeGreaterThan((await quality(plain)) + 1);
     expect((await auditFusion(await optimizedBytes(model.encode()))).floatNodes).toBe(0);
+  });
+
+  it("fast, adds what rounding the weights costs on the mean input", async () => {
+    const plain = (await quantized({}, biased(1))).model;
+    const { model, journal } = await quantized({ biasCorrection: "fast" }, biased(1));
+    // The float net on each sample, then all layers once; two of the four have no bias.
+    expect(journal[0]!.report).toMatchObject({
+      correctedLayers: 2,
+      skippedChannels: 0,
+      correctionRuns: calibrationSeeds.length + 1,
+    });
+    const inputs = await meanOf(biased(1), "f");
+    const [before, after] = [gemmConstants(plain), gemmConstants(model)];
+    const weights = tensorFloats(net().graph.constant("w4")!);
+    expect(after.weight).toEqual(before.weight);
+    after.bias.forEach((corrected, channel) => {
+      const lost = inputs.reduce((sum, input, at) => {
+        const place = channel * inputs.length + at;
+        return sum + (weights[place]! - before.weight[place]!) * input;
+      }, 0);
+      // Rounded twice: the bias, and what is added to its codes.
+      const step = after.biasSteps[channel]!;
+      expect(Math.abs(lost)).toBeGreaterThan(2 * step);
+      expect(Math.abs(corrected - 20 - lost)).toBeLessThanOrEqual(step);
+    });
+  });
+
+  it("fast, leaves a layer alone whose shifts are twice its bias", async () => {
+    const { journal } = await quantized({ biasCorrection: "fast" }, biased(0.005));
+    expect(journal[0]!.report).toMatchObject({ correctedLayers: 2, skippedChannels: 8 });
   });
 
   it("leaves a channel alone whose shift is too large to believe", async () => {
