@@ -66,7 +66,9 @@ const equalization = shippedRecipes
   .passes.filter(({ pass }) => pass.startsWith("equalize") || pass === "smooth-quant");
 
 const bias = { biasCorrection: true };
-const feedback = { ...bias, rounding: { strategy: "error-feedback" } };
+const errorFeedback = { rounding: { strategy: "error-feedback" } };
+const feedback = { ...bias, ...errorFeedback };
+const fast = { biasCorrection: "fast" };
 const cutTails = { cutGateTails: true };
 
 /** By the short name in a recipe. */
@@ -74,6 +76,9 @@ const recoveries: Readonly<Record<string, Recovery>> = {
   plain: { calibrations: Object.keys(calibrations) as (keyof typeof calibrations)[] },
   bias: { options: bias, calibrations: ["minmax", "mean"] },
   feedback: { options: feedback, calibrations: ["minmax", "mean"] },
+  fast: { options: fast, calibrations: ["minmax", "mean"] },
+  "fast-feedback": { options: { ...fast, ...errorFeedback }, calibrations: ["minmax", "mean"] },
+  unsigned: { options: { weights: "uint8" }, calibrations: ["minmax", "p99-999"] },
   equalized: {
     ...{ steps: equalization, options: cutTails },
     calibrations: ["minmax", "mean", "p99-99"],
@@ -150,6 +155,7 @@ function candidates(): Candidate[] {
     made("fp32-compact", "fp32", [step("compact")]),
     shipped("fp16", "fp16"),
     made("int8-dynamic", "int8-dynamic", [step("quantize-dynamic")]),
+    made("int8-dynamic-tensor", "int8-dynamic", [step("quantize-dynamic", { perChannel: false })]),
     made("int8-dynamic-stored", "int8-dynamic", [
       step("quantize-dynamic"),
       { ...step("quantize-weights"), optional: true },
@@ -177,7 +183,7 @@ export function timedRecipe(): Recipe {
 
 /** Of the candidates those with these words in their names, for models that take long. */
 const few =
-  /^(fp|int8-(dynamic|(channel|tensor)-(plain|equalized)-(minmax|mean)$)|w[48]-symmetric)/;
+  /^(fp|int8-(dynamic|channel-recovered-minmax$|(channel|tensor)-(plain|equalized)-(minmax|mean)$)|w[48]-symmetric)/;
 
 /** The recipe whose memory is measured: its calibration needs histograms of all values. */
 export function histogramRecipe(): Recipe {

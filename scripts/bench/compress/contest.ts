@@ -3,11 +3,13 @@
  * compared on the other.
  *
  * Per scheme each side sends the file with the most right answers. Beside that we send one choice: the
- * fastest of our files whose accuracy is that of our best and which is not slower than the source.
+ * fastest of our files whose accuracy is that of our best and which is not slower than the source
+ * (`choice.ts`).
  */
 import { mcnemarExact } from "../../../shared/statistics/binomial.ts";
 import { tangoUpperBound } from "../../../shared/statistics/tango.ts";
 import type { Row } from "../frame.ts";
+import { chosenOf, finalists, finalistsOf, isAsAccurate } from "./choice.ts";
 import { bestOf, flipsBetween, type Graded, gradeAll, percent } from "./grade.ts";
 import { cpuTimesMs } from "./speed.ts";
 import { halvesOf, type Subject } from "./subject.ts";
@@ -54,14 +56,10 @@ export interface ContestResult {
   readonly refusals: readonly { readonly recipe: string; readonly reason: string }[];
 }
 
-/** Of its best file, that a choice may give away for speed. */
-const choiceLossMax = 0.0025;
 /** A file counts as less accurate when a chance of this or less explains the difference. */
 const alpha = 0.05;
 const coarseRounds = 8;
 const fineRounds = 120;
-const finalists = 3;
-const choiceFinalists = 6;
 
 export async function runContest(
   subject: Subject,
@@ -125,27 +123,14 @@ async function choose(subject: Subject, source: Variant, ours: readonly Graded[]
   const equals = ours.filter((each) => !floats.includes(each) && isAsAccurate(each, best));
   const filesOf = (graded: readonly Graded[]) => [source, ...graded.map(({ variant }) => variant)];
   const coarse = await cpuTimesMs(new Map(filesOf(equals).map(fileOf)), subject, coarseRounds);
-  const fastest = equals
-    .toSorted((a, b) => coarse.get(a.variant.name)! - coarse.get(b.variant.name)!)
-    .slice(0, choiceFinalists);
-  const last = [...fastest, ...floats];
+  const entrants = finalistsOf(equals, ({ variant }) => coarse.get(variant.name)!);
+  const last = [...entrants, ...floats];
   const timesMs = await cpuTimesMs(new Map(filesOf(last).map(fileOf)), subject, fineRounds);
   const timeOf = ({ variant }: Graded): number => timesMs.get(variant.name)!;
-  const quick = fastest.filter((each) => timeOf(each) <= timesMs.get(source.name)!);
+  const quick = entrants.filter((each) => timeOf(each) <= timesMs.get(source.name)!);
   // No choice is slower than the source: our float32 files are always there to be chosen.
   const fast = quick.length > 0 ? quick : floats;
-  const leastMs = Math.min(...fast.map(timeOf));
-  // Times within a few percent are one time; then the smaller file is the better one.
-  return fast
-    .filter((each) => timeOf(each) <= 1.03 * leastMs)
-    .toSorted((a, b) => a.variant.bytes.length - b.variant.bytes.length)[0]!;
-}
-
-/** Within a quarter of a point of the best, or within one standard error of the paired difference. */
-function isAsAccurate(each: Graded, best: Graded): boolean {
-  const { worse, better } = flipsBetween(each, best);
-  const noise = Math.sqrt(worse + better);
-  return best.hits - each.hits <= Math.max(choiceLossMax * best.right.length, noise);
+  return chosenOf(fast, timeOf);
 }
 
 /** Our choice against the source and against their fastest file that is not less accurate. */

@@ -46,9 +46,12 @@ export async function gradeAll(
 
 /** The file with the most right answers; of equal ones the smallest. Undefined of none. */
 export function bestOf(graded: readonly Graded[]): Graded | undefined {
-  return graded.toSorted(
-    (a, b) => b.hits - a.hits || a.variant.bytes.length - b.variant.bytes.length,
-  )[0];
+  return graded.toSorted(byAccuracy)[0];
+}
+
+/** More right answers first, of equal ones the smaller file. */
+export function byAccuracy(a: Graded, b: Graded): number {
+  return b.hits - a.hits || a.variant.bytes.length - b.variant.bytes.length;
 }
 
 /** Samples that `ours` answers wrongly and `theirs` rightly, and the reverse. */

@@ -14,8 +14,16 @@ export interface SizeResult {
   readonly oursBytes: number;
   /** NaN when the rivals have no file of the scheme. */
   readonly theirsBytes: number;
+  /** What the numbers alone take in the scheme's bits, without a scale, a name or a node: no file is smaller. */
+  readonly weightsBytes: number;
   readonly names: string;
 }
+
+/** Bits in which a scheme stores a weight. */
+const weightBits: Readonly<Record<Scheme, number>> = {
+  ...{ "int8-channel": 8, "int8-tensor": 8, "int8-dynamic": 8 },
+  ...{ w8: 8, w4: 4, w2: 2, fp16: 16, fp32: 32 },
+};
 
 /** One result per scheme in which we have a file. */
 export function compareSizes(
@@ -35,6 +43,7 @@ export function compareSizes(
         sourceBytes: subject.modelBytes.length,
         oursBytes: mine.bytes.length,
         theirsBytes: rival?.bytes.length ?? Number.NaN,
+        weightsBytes: (parameters * weightBits[scheme]) / 8,
         names: `${mine.name} / ${rival?.name ?? "none"}`,
       },
     ];
@@ -59,11 +68,25 @@ export function parameterCount(modelBytes: Uint8Array): number {
 
 export function sizeRow(result: SizeResult): Row {
   const { model, scheme, parameters, sourceBytes, oursBytes, theirsBytes, names } = result;
+  const floor = (result.weightsBytes / theirsBytes).toFixed(3);
   return row("bytes", model, scheme, {
     fp32: sourceBytes,
     ours: oursBytes,
     theirs: theirsBytes,
     figure: oursBytes / theirsBytes,
-    note: `${(sourceBytes / oursBytes).toFixed(2)}x smaller, ${parameters} parameters; ${names}`,
+    note: `${(sourceBytes / oursBytes).toFixed(2)}x smaller, ${parameters} parameters, alone ${floor} of theirs; ${names}`,
   });
+}
+
+/** Share of the rival's bytes that a small net's file may take, and of those beside the weights. */
+const shareMax = 0.9;
+const restShareMax = 0.5;
+
+/**
+ * Our bytes as a share of what they may be, at most 1 when all is well: nine tenths of the rival's, but where
+ * the weights alone are more than eight tenths of those, the weights and half of the rival's other bytes.
+ */
+export function smallNetShare({ oursBytes, theirsBytes, weightsBytes }: SizeResult): number {
+  const others = theirsBytes - weightsBytes;
+  return oursBytes / Math.max(shareMax * theirsBytes, weightsBytes + restShareMax * others);
 }

@@ -1,6 +1,7 @@
 /** What the compression benchmark judges by, and the nets that it makes for itself. */
 import { describe, expect, it } from "vitest";
 import { answersOf } from "../../../scripts/bench/compress/answer.ts";
+import { chosenOf, finalistsOf, isAsAccurate } from "../../../scripts/bench/compress/choice.ts";
 import { cifar, plainBytes, recordBytes } from "../../../scripts/bench/compress/data/cifar.ts";
 import {
   bestOf,
@@ -8,7 +9,11 @@ import {
   type Graded,
   holmRejections,
 } from "../../../scripts/bench/compress/grade.ts";
-import { compareSizes, parameterCount } from "../../../scripts/bench/compress/size.ts";
+import {
+  compareSizes,
+  parameterCount,
+  smallNetShare,
+} from "../../../scripts/bench/compress/size.ts";
 import {
   calibrationOf,
   halvesOf,
@@ -53,6 +58,41 @@ describe("grades", () => {
     const ours = graded("ours", 1, [true, false, false, true]);
     const theirs = graded("theirs", 1, [true, true, true, false]);
     expect(flipsBetween(ours, theirs)).toEqual({ worse: 2, better: 1 });
+  });
+});
+
+describe("the choice", () => {
+  const right = (count: number) => Array.from({ length: 1_000 }, (_, at) => at < count);
+
+  it("takes the most accurate of files of one time and one size", () => {
+    const files = [
+      graded("small", 1_000, right(900)),
+      graded("better", 1_050, right(902)),
+      graded("large", 1_200, right(903)),
+      graded("slow", 900, right(904)),
+    ];
+    const times = new Map(Object.entries({ small: 1, better: 1.02, large: 1, slow: 1.2 }));
+    const chosen = chosenOf(files, ({ variant }) => times.get(variant.name)!);
+    expect(chosen.variant.name).toBe("better");
+  });
+
+  it("looks closer at the fastest files, and at the most accurate that may be as fast", () => {
+    const files = [1, 1.01, 1.02, 1.1, 1.11, 1.12, 1.13, 2].map((time, at) =>
+      graded(`${time}`, 1, right(900 + at)),
+    );
+    const chosen = finalistsOf(files, ({ variant }) => Number(variant.name));
+    const names = ["1", "1.01", "1.02", "1.13", "1.12", "1.11"];
+    expect(chosen.map(({ variant }) => variant.name)).toEqual(names);
+    expect(finalistsOf([], () => 1)).toEqual([]);
+  });
+
+  it("counts a file as accurate as the best within a quarter of a point or the noise", () => {
+    const best = graded("best", 1, right(900));
+    expect(isAsAccurate(graded("near", 1, right(898)), best)).toBe(true);
+    expect(isAsAccurate(graded("far", 1, right(897)), best)).toBe(false);
+    // Thirty answers apart, but as many the other way round bar five.
+    const other = right(900).map((is, at) => (at < 30 ? false : is || at < 925));
+    expect(isAsAccurate(graded("other", 1, other), best)).toBe(true);
   });
 });
 
@@ -105,7 +145,20 @@ describe("nets", () => {
     const subject = recurrentSubject(file, 2);
     const ours = [{ name: "a", scheme: "w8", bytes: new Uint8Array(10) }] as const;
     const [size] = compareSizes(subject, ours, []);
-    expect(size).toMatchObject({ scheme: "w8", oursBytes: 10, theirsBytes: Number.NaN });
+    const weightsBytes = parameterCount(file);
+    expect(size).toMatchObject({ oursBytes: 10, theirsBytes: Number.NaN, weightsBytes });
+  });
+
+  it("of a small net may take nine tenths, or half of what is not weights", () => {
+    const size = (oursBytes: number, weightsBytes: number) =>
+      smallNetShare({
+        ...{ model: "m", scheme: "w8", parameters: 1, sourceBytes: 1, names: "" },
+        ...{ oursBytes, theirsBytes: 1_000, weightsBytes },
+      });
+    expect(size(900, 100)).toBe(1);
+    expect(size(900, 800)).toBe(1);
+    expect(size(950, 900)).toBe(1);
+    expect(size(960, 900)).toBeGreaterThan(1);
   });
 
   it("read commands as tokens of a vocabulary, unknown words as 1", () => {
