@@ -44,7 +44,8 @@ interface Findings {
 
 export const compressBenchmark: Benchmark = {
   name: "compress",
-  summary: "int8, int4 and float16 files: ours against onnxruntime's quantizer and NNCF",
+  summary:
+    "int8, int4 and float16 files: ours against onnxruntime's quantizer, NNCF and Neural Compressor",
   async run(say): Promise<Outcome> {
     const findings: Findings = {
       rows: [],

@@ -13,7 +13,7 @@ const peersFolder = path.resolve(import.meta.dirname, "../peers");
 /** What the benchmark keeps between runs: environments, trained nets, decoded data. */
 export const cacheFolder = path.resolve(import.meta.dirname, "../../../.cache/bench-compress");
 
-export type Peer = "onnxruntime" | "nncf";
+export type Peer = "onnxruntime" | "nncf" | "neural-compressor";
 
 /** The Python of a peer, installed when it is not yet. Throws, with the reason, when it cannot be. */
 export function peerPython(peer: Peer, say: (line: string) => void): string {
@@ -45,7 +45,13 @@ function runOnce(program: string, args: readonly string[]): void {
  */
 export async function* runDriver<Line>(options: {
   readonly python: string;
-  readonly driver: "quantize.py" | "check.py" | "nncf_quantize.py" | "decode.py" | "render.py";
+  readonly driver:
+    | "quantize.py"
+    | "nncf_quantize.py"
+    | "neural_compressor_quantize.py"
+    | "check.py"
+    | "decode.py"
+    | "render.py";
   readonly job: unknown;
   readonly folder: string;
 }): AsyncGenerator<Line> {

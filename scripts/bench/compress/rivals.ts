@@ -22,6 +22,7 @@ type DriverLine =
 const drivers = [
   { peer: "onnxruntime", driver: "quantize.py" },
   { peer: "nncf", driver: "nncf_quantize.py" },
+  { peer: "neural-compressor", driver: "neural_compressor_quantize.py" },
 ] as const satisfies readonly { peer: Peer; driver: string }[];
 
 /** What every driver is told of a model's input; the samples go into a file in `folder`. */
