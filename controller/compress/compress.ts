@@ -2,7 +2,7 @@
  * Applies a recipe to the bytes of a model and yields the bytes of a variant, with a journal of what
  * was done. Knows no runtime and no files: whoever calls it gives the workbench.
  */
-import { checkModel } from "../onnx/checker.ts";
+import { checkModel, nothingChecked } from "../onnx/checker.ts";
 import { Model } from "../onnx/model.ts";
 import type { DecodeLimits } from "../onnx/proto.ts";
 import type { Workbench } from "./execute.ts";
@@ -41,13 +41,15 @@ export type ApplyRecipeResult =
 export async function applyRecipe(options: ApplyRecipeOptions): Promise<ApplyRecipeResult> {
   const passes = bindPasses(options.recipe);
   const model = Model.decode(options.modelBytes, options.limits);
-  checkModel(model.toProto());
+  const checked = nothingChecked();
+  checkModel(model.toProto(), checked);
   const result = await runPasses({
     model,
     passes,
     workbench: options.workbench,
     onProgress: options.onProgress,
     signal: options.signal,
+    checked,
   });
   const { journal, notApplicable } = result;
   if (notApplicable !== undefined) return { outcome: "not-applicable", journal, ...notApplicable };

@@ -6,7 +6,7 @@
  * leaves nothing behind; the journal says what ran, whether it changed anything, and how much.
  */
 import { FleetError, isFleetError } from "../../shared/errors.ts";
-import { type CheckedTensors, checkModel } from "../onnx/checker.ts";
+import { type CheckedMessages, checkModel, nothingChecked } from "../onnx/checker.ts";
 import type { Model } from "../onnx/model.ts";
 import { bestCandidate, scoreWords } from "./calibration/choose.ts";
 import { collectStatistics } from "./calibration/collect.ts";
@@ -47,6 +47,8 @@ export interface RunPassesOptions {
   readonly workbench?: Workbench | undefined;
   readonly onProgress?: ((progress: PassProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** What the caller has checked of the model. */
+  readonly checked?: CheckedMessages;
 }
 
 export interface RunPassesResult {
@@ -60,7 +62,7 @@ export interface RunPassesResult {
 export async function runPasses(options: RunPassesOptions): Promise<RunPassesResult> {
   let model = options.model;
   const journal: JournalEntry[] = [];
-  const checked: CheckedTensors = new WeakMap();
+  const { checked = nothingChecked() } = options;
   const total = options.passes.length;
   for (const [done, pass] of options.passes.entries()) {
     options.signal?.throwIfAborted();
@@ -113,7 +115,7 @@ async function runWithRanges(
     checked,
     onSample,
   }: Pick<RunPassesOptions, "workbench" | "signal"> & {
-    checked: CheckedTensors;
+    checked: CheckedMessages;
     onSample: (samples: number) => void;
   },
 ): Promise<Edited> {
@@ -166,7 +168,7 @@ async function runPass(
   pass: BoundPass,
   model: Model,
   context: PassContext,
-  checked: CheckedTensors,
+  checked: CheckedMessages,
 ): Promise<Edited> {
   const edited = model.clone();
   const { modified, report } = await guardedRun(pass, context, edited);

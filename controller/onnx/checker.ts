@@ -24,14 +24,23 @@ const opsets = { min: 7, max: 26 } as const;
 /** What a tensor must hold: finite numbers, or any number. */
 type Demand = "finite" | "number";
 
-/** Tensors that were found sound, and to which demand. Messages never change, so they stay so. */
-export type CheckedTensors = WeakMap<TensorProto, Demand>;
+/** Messages that were found sound, tensors to which demand. Messages never change, so they stay so. */
+export interface CheckedMessages {
+  readonly models: WeakSet<ModelProto>;
+  readonly tensors: WeakMap<TensorProto, Demand>;
+}
+
+/** What is known before anything was checked. */
+export function nothingChecked(): CheckedMessages {
+  return { models: new WeakSet(), tensors: new WeakMap() };
+}
 
 /**
- * Throws `onnx-malformed`, `onnx-cycle`, `onnx-not-finite` or `onnx-unsupported`. Tensors in `checked`
- * are not read again, and those that were read now are added.
+ * Throws `onnx-malformed`, `onnx-cycle`, `onnx-not-finite` or `onnx-unsupported`. What is in `checked`
+ * is not read again, and what was read now is added.
  */
-export function checkModel(model: ModelProto, checked: CheckedTensors = new WeakMap()): void {
+export function checkModel(model: ModelProto, checked = nothingChecked()): void {
+  if (checked.models.has(model)) return;
   const irVersion = Number(model.irVersion ?? 0n);
   requireVersion("file format (ir_version)", irVersion, irVersions);
   const domains = new Set<string>();
@@ -44,14 +53,15 @@ export function checkModel(model: ModelProto, checked: CheckedTensors = new Weak
   if (domains.size === 0) throw malformed("it imports no operator set");
   if (model.graph === undefined) throw malformed("it holds no graph");
   if (model.graph.output.length === 0) throw malformed("the graph has no output");
-  checkGraph(model.graph, { domains, outer: new Set(), checked });
+  checkGraph(model.graph, { domains, outer: new Set(), checked: checked.tensors });
+  checked.models.add(model);
 }
 
 interface Scope {
   readonly domains: ReadonlySet<string>;
   /** Values of the graphs around. */
   readonly outer: ReadonlySet<string>;
-  readonly checked: CheckedTensors;
+  readonly checked: CheckedMessages["tensors"];
 }
 
 function checkGraph(graph: GraphProto, scope: Scope): void {
@@ -126,7 +136,7 @@ function checkNode(node: NodeProto, domains: ReadonlySet<string>): void {
   }
 }
 
-function checkOnce(tensor: TensorProto, demand: Demand, checked: CheckedTensors): void {
+function checkOnce(tensor: TensorProto, demand: Demand, checked: CheckedMessages["tensors"]): void {
   const known = checked.get(tensor);
   if (known === "finite" || known === demand) return;
   checkTensor(tensor, demand);

@@ -36,7 +36,7 @@ export function packWeights(
   depth: number,
   processor: Processor,
 ): PackedWeights {
-  const packed = Int16Array.from(codes);
+  const packed = new Int16Array(codes);
   const sums = new Int32Array(columns);
   const risks: number[] = [];
   const riskStarts = new Int32Array(columns + 1);

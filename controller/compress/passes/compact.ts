@@ -150,16 +150,17 @@ function readInitializers(graph: Graph, nodes: readonly NodeProto[]): TensorProt
 
 /** Initializers that equal an earlier one, by name, with that one's name. */
 function equalInitializers(graph: Graph, tensors: readonly TensorProto[]): Map<string, string> {
-  const byContent = new Map<string, string>();
-  const aliases = new Map<string, string>();
-  for (const tensor of tensors) {
+  const inner = tensors.filter((tensor) => {
     const name = nameOf(tensor);
-    const isVisible = graph.isInput(name) || graph.isOutput(name);
-    if (isVisible || !isReadable(tensor)) continue;
-    const key = contentKey(tensor);
-    const earlier = byContent.get(key);
-    if (earlier === undefined) byContent.set(key, name);
-    else aliases.set(name, earlier);
+    return !graph.isInput(name) && !graph.isOutput(name) && isReadable(tensor);
+  });
+  const aliases = new Map<string, string>();
+  for (const alike of Map.groupBy(inner, typeAndShape).values()) {
+    // Most large weights are the only ones of their shape, and need not be read.
+    if (alike.length === 1) continue;
+    for (const [first, ...others] of Map.groupBy(alike, contentHash).values()) {
+      for (const other of others) aliases.set(nameOf(other), nameOf(first!));
+    }
   }
   return aliases;
 }
@@ -169,10 +170,14 @@ function isReadable(tensor: TensorProto): boolean {
   return dataTypeOfCode(tensor.dataType ?? 0) !== undefined;
 }
 
-function contentKey(tensor: TensorProto): string {
+function typeAndShape(tensor: TensorProto): string {
+  return `${tensor.dataType}[${tensorShape(tensor)}]`;
+}
+
+function contentHash(tensor: TensorProto): string {
   const { buffer, byteOffset, byteLength } = tensorData(tensor);
-  const hash = createHash("sha256").update(new Uint8Array(buffer, byteOffset, byteLength));
-  return `${tensor.dataType}[${tensorShape(tensor)}]${hash.digest("base64")}`;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  return createHash("sha256").update(bytes).digest("base64");
 }
 
 // ── case 4 ──────────────────────────────────────────────────────────────────────────────────────

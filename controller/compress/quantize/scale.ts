@@ -62,7 +62,9 @@ export function scaleAndZeroPoint(
 export function rangeOf(values: Float32Array): Range {
   let min = 0;
   let max = 0;
-  for (const value of values) {
+  // By index: iterators take four times as long.
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index]!;
     if (value < min) min = value;
     if (value > max) max = value;
   }

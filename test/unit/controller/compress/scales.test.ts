@@ -1,5 +1,6 @@
 /** The numbers of scales, zero points and biases: exactly those of onnxruntime. */
 import { describe, expect, it } from "vitest";
+import { roundToNearest } from "../../../../controller/compress/quantize/rounding/nearest.ts";
 import {
   quantizeActivations,
   quantizeBias,
@@ -72,5 +73,26 @@ describe("scales", () => {
       2,
       2 ** 31 - 1,
     ]);
+  });
+});
+
+describe("weights", () => {
+  it("go to the nearest code of their row, a tie to the even one", () => {
+    const codes = { min: -64, max: 63 };
+    // Halves of steps, what lies beside them, and what is beyond the codes.
+    const row = Array.from({ length: 600 }, (_, at) => (at - 300) / 4 + (at % 5) * 1e-4);
+    const scales = Float32Array.of(1, 0.37);
+    const values = Float32Array.of(...row, ...row, Number.POSITIVE_INFINITY, -0);
+    const whole = { values, channels: 1, length: values.length };
+    const rows = { values: values.subarray(0, 1200), channels: 2, length: 600 };
+    const expected = (value: number, scale: number) =>
+      Math.min(Math.max(roundHalfEven(Math.fround(value / scale)), codes.min), codes.max) + 0;
+    expect([...roundToNearest({ rows, scales, codes })]).toEqual(
+      [...rows.values].map((value, at) => expected(value, scales[at < 600 ? 0 : 1]!)),
+    );
+    const one = Float32Array.of(0.5);
+    expect([...roundToNearest({ rows: whole, scales: one, codes })]).toEqual(
+      [...values].map((value) => expected(value, 0.5)),
+    );
   });
 });

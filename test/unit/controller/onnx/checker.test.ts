@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { makeNode, makeValueInfo } from "../../../../controller/onnx/build.ts";
-import { checkModel } from "../../../../controller/onnx/checker.ts";
+import { checkModel, nothingChecked } from "../../../../controller/onnx/checker.ts";
 import { decodeModel } from "../../../../controller/onnx/proto.ts";
 import type { GraphProto, ModelProto } from "../../../../controller/onnx/schema.ts";
 import { floatTensor } from "../../../../controller/onnx/tensor.ts";
@@ -38,6 +38,19 @@ describe("sound models", () => {
 
   it("nodes out of order pass, since writing sorts them", () => {
     expect(refusal(withGraph(({ node }) => ({ node: node.toReversed() })))).toBe("accepted");
+  });
+
+  it("are known by what was found sound, tensors by themselves, and faults never are", () => {
+    const checked = nothingChecked();
+    const model = convModel();
+    checkModel(model, checked);
+    expect(checked.models.has(model)).toBe(true);
+    const [weight] = model.graph!.initializer;
+    expect(checked.tensors.get(weight!)).toBe("finite");
+    const broken = { ...model, graph: { ...model.graph!, output: [] } };
+    for (let time = 0; time < 2; time++) {
+      expect(() => checkModel(broken, checked)).toThrow(/no output/);
+    }
   });
 
   it("an initializer may be the default of an input", () => {
