@@ -102,6 +102,10 @@ const facts = {
   "hold-invalid": fact(400, "Update the older of the two programs, then set the hold again."),
   "hold-foreign": fact(403, "This hold is for another tenant or region."),
   "hold-older": fact(409, "Set or release the hold again: it gets a higher sequence."),
+  "costs-invalid": fact(
+    400,
+    "Update the older of the two programs, then ask for the cost table again.",
+  ),
   "artifact-mismatch": fact(422, "The bytes do not match the signed hash: send them again.", true),
   "artifact-too-long": fact(413, "More bytes arrived than announced: check the sender."),
   "artifact-missing": fact(404, "Import the model or golden set again."),

@@ -108,6 +108,9 @@ function settings(sqlite: Sqlite) {
   };
 }
 
+/** Of a bundle, or of what operators cost: whoever asks knows which. */
+type MeasurementResult = PayloadOf<"measurement"> | PayloadOf<"cost-table">;
+
 const measuringSchema = z.object({ id: z.string(), tries: z.int() });
 const measuringKey = "measuring";
 
@@ -116,7 +119,7 @@ function measurements(sqlite: Sqlite, { setting, setSetting }: ReturnType<typeof
     measurementDone: (id: string): boolean =>
       sqlite.prepare("select 1 from measurements where id = ?").get(id) !== undefined,
     /** Undefined for what was never done, and for what an older agent did. */
-    measurementResult(id: string): PayloadOf<"measurement"> | undefined {
+    measurementResult(id: string): MeasurementResult | undefined {
       const row = sqlite.prepare("select resultJson from measurements where id = ?").get(id) as
         | { resultJson: string | null }
         | undefined;
@@ -130,7 +133,7 @@ function measurements(sqlite: Sqlite, { setting, setSetting }: ReturnType<typeof
       setSetting(measuringKey, JSON.stringify({ id, tries }));
       return tries;
     },
-    finishMeasurement(result: PayloadOf<"measurement">): void {
+    finishMeasurement(result: MeasurementResult): void {
       sqlite
         .prepare("insert or ignore into measurements (id, resultJson) values (?, ?)")
         .run(result.measurement, JSON.stringify(result));

@@ -50,7 +50,10 @@ export function admit(
 }
 
 /** Undefined while the manifest is valid by the time that the device believes. */
-export function expired(context: AgentContext, { expiresAtMs }: Manifest): FleetError | undefined {
+export function expired(
+  context: AgentContext,
+  { expiresAtMs }: Pick<Manifest, "expiresAtMs">,
+): FleetError | undefined {
   if (believedNow(context).ms <= expiresAtMs) return undefined;
   const at = new Date(expiresAtMs).toISOString();
   return new FleetError("manifest-expired", `manifest expired at ${at}`);

@@ -1,6 +1,7 @@
 /** Brings everything that a manifest names into the artifact store, and clears what nobody names. */
 import { join } from "node:path";
 import { type Bundle, modelFile } from "../../shared/artifact/bundle.ts";
+import { costOrderSchema } from "../../shared/artifact/cost-order.ts";
 import { type Manifest, manifestSchema } from "../../shared/artifact/manifest.ts";
 import { FleetError } from "../../shared/errors.ts";
 import { copyFileAtomic } from "../../shared/files/copy-file.ts";
@@ -85,11 +86,14 @@ async function copyFromSlots(
   return false;
 }
 
-/** Hashes of the proofs that a manifest names, unverified ones too: only what to keep. */
+/** Hashes of the proofs that a manifest names, and of probes, unverified ones too: only what to keep. */
 export function namedArtifacts(documents: readonly unknown[]): Set<string> {
   const names = new Set<string>();
   for (const document of documents) {
-    const parsed = manifestSchema.safeParse((document as { signed?: unknown } | null)?.signed);
+    const signed = (document as { signed?: unknown } | null)?.signed;
+    const order = costOrderSchema.safeParse(signed);
+    if (order.success) names.add(order.data.probes.sha256);
+    const parsed = manifestSchema.safeParse(signed);
     if (!parsed.success) continue;
     names.add(parsed.data.bundle.sha256);
     for (const { shard, reference } of parsed.data.golden)

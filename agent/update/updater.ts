@@ -16,9 +16,10 @@ import type { PayloadOf } from "../../shared/protocol/registry.ts";
 import type { AttemptRow } from "../state/store.ts";
 import { believedNow } from "../time.ts";
 import { worldError } from "../world-error.ts";
+import { findCosts } from "./costs.ts";
 import { type Parked, runAttempt, type UpdateParts } from "./executor.ts";
 import { collectArtifacts, filesToInstall, namedArtifacts } from "./fetch.ts";
-import { measureOnce, resendMeasurements } from "./measurement.ts";
+import { measureOnce, resendResults } from "./measurement.ts";
 import { refuse, target } from "./target.ts";
 
 type Desired = PayloadOf<"desired">;
@@ -134,9 +135,8 @@ export function createUpdater(parts: UpdateParts & { onnxruntime: string }): Upd
 /** Another run of the controller wants what was followed already, and has all that was found out. */
 function isSettled(known: Desired | undefined, next: Desired): boolean {
   const isKnown = Object.values(next.models).every(({ outcomeKnown }) => outcomeKnown);
-  return (
-    isKnown && next.measurements.length === 0 && JSON.stringify(known) === JSON.stringify(next)
-  );
+  const isMeasured = next.measurements.length === 0 && next.costs === null;
+  return isKnown && isMeasured && JSON.stringify(known) === JSON.stringify(next);
 }
 
 function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): void {
@@ -145,10 +145,9 @@ function targetAll(parts: UpdateParts & { onnxruntime: string }, state: State): 
     for (const [model, { attempt, outcomeKnown, manifest }] of Object.entries(desired.models)) {
       target(parts, { model, attempt, outcomeKnown, document: manifest });
     }
-    resendMeasurements(
-      parts,
-      desired.measurements.map(({ measurement }) => measurement),
-    );
+    const bundles = desired.measurements.map(({ measurement }) => measurement);
+    resendResults(parts, "measurement", bundles);
+    resendResults(parts, "cost-table", desired.costs === null ? [] : [desired.costs.measurement]);
   }
   state.targeted = true;
   parts.messenger.flush();
@@ -178,14 +177,29 @@ async function work(
       continue;
     }
     if (parts.holds.reason() !== undefined) break;
-    const next =
-      state.desired?.standing === "active"
-        ? state.desired.measurements.find(({ measurement }) => !store.measurementDone(measurement))
-        : undefined;
-    if (next === undefined) break;
-    await measureOnce(parts, next.measurement, next.manifest, stopping);
+    if (!(await measureNext(parts, state, stopping))) break;
   }
   if (!stopping.aborted) await collect(parts, state);
+}
+
+/** Bundles first, since a choice waits for them; false when nothing is left to measure. */
+async function measureNext(
+  parts: UpdateParts & { onnxruntime: string },
+  { desired }: State,
+  stopping: AbortSignal,
+): Promise<boolean> {
+  if (desired?.standing !== "active") return false;
+  const isOpen = ({ measurement }: { measurement: string }) =>
+    !parts.context.store.measurementDone(measurement);
+  const { costs } = desired;
+  const bundle = desired.measurements.find(isOpen);
+  if (bundle !== undefined) {
+    await measureOnce(parts, bundle.measurement, bundle.manifest, stopping);
+    return true;
+  }
+  if (costs === null || !isOpen(costs)) return false;
+  await findCosts(parts, costs, stopping);
+  return true;
 }
 
 /** Remembers why an attempt waits, and reports it when that is news. */
@@ -243,10 +257,13 @@ async function collect(parts: UpdateParts, { desired }: State): Promise<void> {
     attempts.map(({ attempt }) => attempt),
     attemptsKept,
   );
-  context.store.pruneMeasurements(desired.measurements.map(({ measurement }) => measurement));
+  const costs = desired.costs === null ? [] : [desired.costs];
+  const measured = [...desired.measurements, ...costs];
+  context.store.pruneMeasurements(measured.map(({ measurement }) => measurement));
   const named = [...attempts, ...desired.measurements].map(({ manifest }) => manifest);
+  const orders = costs.map(({ order }) => order);
   const open = context.store.openAttempts().map((row) => JSON.parse(row.manifestJson));
-  const keep = namedArtifacts([...named, ...open]);
+  const keep = namedArtifacts([...named, ...orders, ...open]);
   for (const file of await filesToInstall(context, open)) keep.add(file);
   await collectArtifacts(context, keep);
 }

@@ -1,8 +1,9 @@
 /**
- * Answers requests for artifact blocks. Only artifacts that a manifest for this device leads to are
+ * Answers requests for artifact blocks. Only artifacts that a manifest or an order for this device leads to are
  * sent, and only while the device is in good standing.
  */
 import { bundleDescriptorBytesMax, decodeBundle } from "../../shared/artifact/bundle.ts";
+import { costOrderSchema } from "../../shared/artifact/cost-order.ts";
 import { type Manifest, manifestSchema } from "../../shared/artifact/manifest.ts";
 import { blockBytes } from "../../shared/protocol/messages/artifact-transfer.ts";
 import type { PayloadOf } from "../../shared/protocol/registry.ts";
@@ -59,7 +60,26 @@ async function allowedBytes(
       if (bytes !== undefined) return bytes;
     }
   }
-  return undefined;
+  return probesBytes(ctx, device, sha256);
+}
+
+/** Length of the probes when the device was asked to time these. */
+async function probesBytes(
+  ctx: ControllerContext,
+  device: string,
+  sha256: string,
+): Promise<number | undefined> {
+  const rows = await ctx.db
+    .selectFrom("costTables")
+    .innerJoin("devices", "devices.id", "costTables.device")
+    .select("orderJson")
+    .where("costTables.device", "=", device)
+    .where("costTables.status", "=", "wanted")
+    .where("devices.standing", "=", "active")
+    .execute();
+  return rows
+    .map(({ orderJson }) => costOrderSchema.parse(JSON.parse(orderJson).signed).probes)
+    .find((probes) => probes.sha256 === sha256)?.bytes;
 }
 
 /** Length of the artifact when the manifest leads to it. */

@@ -57,6 +57,14 @@ const wantedMeasurements = prepared((db, { device }: { device: string }) =>
     .limit(64),
 );
 
+const wantedCosts = prepared((db, { device }: { device: string }) =>
+  db
+    .selectFrom("costTables")
+    .select(["id", "orderJson"])
+    .where("device", "=", device)
+    .where("status", "=", "wanted"),
+);
+
 export async function desiredOf(
   ctx: ControllerContext,
   device: string,
@@ -65,6 +73,7 @@ export async function desiredOf(
   if (row === undefined) return undefined;
   const models = (await wantedModels(ctx.db, { device })).rows;
   const measurements = (await wantedMeasurements(ctx.db, { device })).rows;
+  const [costs] = (await wantedCosts(ctx.db, { device })).rows;
   return {
     revision: row.desiredRevision,
     standing: row.standing as PayloadOf<"desired">["standing"],
@@ -83,6 +92,10 @@ export async function desiredOf(
       measurement: id,
       manifest: JSON.parse(manifestJson) as Signed,
     })),
+    costs:
+      costs === undefined
+        ? null
+        : { measurement: costs.id, order: JSON.parse(costs.orderJson) as Signed },
     telemetry: { windowMs: ctx.config.telemetryWindowMs },
   };
 }

@@ -154,7 +154,13 @@ async function storeVariant(ctx: ControllerContext, made: MadeVariant): Promise<
 
 type FileColumns = Pick<
   VariantTable,
-  "bundleSha256" | "bundleBytes" | "modelSha256" | "modelBytes" | "opset" | "evaluationJson"
+  | "bundleSha256"
+  | "bundleBytes"
+  | "modelSha256"
+  | "modelBytes"
+  | "opset"
+  | "evaluationJson"
+  | "shapesJson"
 >;
 
 interface StoredFiles {
@@ -171,6 +177,7 @@ const nothing: StoredFiles = {
     modelBytes: null,
     opset: null,
     evaluationJson: null,
+    shapesJson: null,
   },
   blobs: [],
   references: [],
@@ -209,6 +216,7 @@ async function storeFiles(
       modelBytes,
       opset: result.opset,
       evaluationJson: JSON.stringify(evaluationOf(result)),
+      shapesJson: result.shapes === null ? null : JSON.stringify(result.shapes),
     },
     blobs: [
       { sha256: modelSha256, bytes: modelBytes },

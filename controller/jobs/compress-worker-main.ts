@@ -34,6 +34,7 @@ import { openSession } from "../../shared/inference/session.ts";
 import { readAll } from "../../shared/ports/byte-source.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
 import { applyRecipe } from "../compress/compress.ts";
+import { keptShapes } from "../compress/cost/kept-shapes.ts";
 import { auditFusion } from "../compress/fusion-audit.ts";
 import { auditPlan, planFellBack, plannedLayers } from "../compress/fusion-plan.ts";
 import { parseRecipes, type Recipe } from "../compress/recipe.ts";
@@ -324,6 +325,11 @@ async function evaluateVariant(
       fusion,
       journal: made.journal,
       foretold: await foretoldOf(job, made, source),
+      // A runner has loaded the file before, so it is safe to load here.
+      shapes: await keptShapes(
+        Model.decode(made.bytes),
+        workbenchOf(job.set, job.split, job.order.interface, { assets: job.assets }),
+      ),
       sourceSelection: scoreOf(job.set, job.split.selection, source, source),
     };
   } catch (error) {

@@ -8,6 +8,7 @@ import {
 } from "../../shared/api/evaluation.ts";
 import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
 import { metricNameSchema } from "../../shared/evaluation/metrics/registry.ts";
+import { keptShapesSchema } from "../compress/cost/kept-shapes.ts";
 import { splitSchema } from "../storage/golden/repository.ts";
 import { foretellBoundSchema } from "./foretell-bound.ts";
 
@@ -57,6 +58,8 @@ export const workResultSchema = z.discriminatedUnion("status", [
     /** What each pass did. */
     journal: journalSchema,
     foretold: z.array(foretoldSchema),
+    /** What times are foretold from; null where the file does not tell. */
+    shapes: keptShapesSchema.nullable(),
     /** The source's own score on the selection part. */
     sourceSelection: scoreSchema,
   }),

@@ -11,6 +11,7 @@ import { stringify } from "yaml";
 import { assert } from "../../shared/assert.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Files } from "../../shared/ports/files.ts";
+import { foretellTime } from "../compress/cost/foretell.ts";
 import type { Recipe } from "../compress/recipe.ts";
 import { type DeviceClass, processorsOf } from "../fleet/classes.ts";
 import type { ForetellBound } from "../jobs/foretell-bound.ts";
@@ -24,6 +25,7 @@ import {
   type VariantReport,
 } from "../report/compression-report.ts";
 import { reportPage } from "../report/page.ts";
+import type { DeviceCosts } from "./cost-table.ts";
 import { type Keeper, type Kept, keeper, type Machine } from "./kept-results.ts";
 import { type MeasurePorts, measureLatency } from "./measure.ts";
 import { localAssetPaths, type Sources } from "./sources.ts";
@@ -45,6 +47,8 @@ export interface LocalOrder {
   readonly outDir: string;
   readonly measure: boolean;
   readonly foretellBound: ForetellBound;
+  /** Of a device on which times are foretold. */
+  readonly costs?: DeviceCosts;
   readonly limits: { readonly memoryBytesMax: number; readonly timeoutMs: number };
 }
 
@@ -146,18 +150,35 @@ function workOrder(
 
 async function variantOf(
   ports: LocalPorts,
-  { sources, measure }: LocalOrder,
+  { sources, measure, costs }: LocalOrder,
   results: Keeper,
   kept: Kept,
 ): Promise<VariantReport> {
   const { recipe, status } = kept;
-  if (kept.status !== "ready") return { recipe, status, reason: kept.reason, figures: null };
+  if (kept.status !== "ready") {
+    return { recipe, status, reason: kept.reason, figures: null, foretoldTime: null };
+  }
   const latency: LatencyFigures | null = measure
     ? await measureLatency(ports, sources, results.modelPath(recipe))
     : null;
   const file = { bytes: kept.modelBytes, sha256: kept.modelSha256 };
   const figures = figuresOf(sources, file, kept.evaluation, latency);
-  return { recipe, status, reason: null, figures };
+  const foretoldTime =
+    costs === undefined
+      ? null
+      : await foretoldOf(ports.files, results.modelPath(recipe), kept, costs);
+  return { recipe, status, reason: null, figures, foretoldTime };
+}
+
+async function foretoldOf(
+  files: Files,
+  path: string,
+  { modelBytes: maxBytes, shapes }: Extract<Kept, { status: "ready" }>,
+  costs: DeviceCosts,
+) {
+  if (shapes === null) return null;
+  const modelBytes = await files.read(path, { maxBytes });
+  return foretellTime({ modelBytes, shapes }, costs) ?? null;
 }
 
 function reportOf(
@@ -192,9 +213,16 @@ function reportOf(
     },
     machine,
     deviceClass: deviceClass.name,
+    foretoldOn: foretoldOn(order.costs),
     variants,
     choice: { recipe: choice.winner?.recipe ?? null, reasons: choice.reasons },
   };
+}
+
+function foretoldOn(costs: DeviceCosts | undefined): CompressionReport["foretoldOn"] {
+  if (costs === undefined) return null;
+  const { device, emulated, degraded } = costs;
+  return { device, emulated, degraded };
 }
 
 /**

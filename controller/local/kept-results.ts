@@ -13,6 +13,7 @@ import { canonicalJson } from "../../shared/artifact/canonical-json.ts";
 import { sha256Hex, sha256Schema } from "../../shared/artifact/hash.ts";
 import { writeFileAtomic } from "../../shared/files/atomic-file.ts";
 import type { Files } from "../../shared/ports/files.ts";
+import { keptShapesSchema } from "../compress/cost/kept-shapes.ts";
 import { type Recipe, recipeHash } from "../compress/recipe.ts";
 import type { ForetellBound } from "../jobs/foretell-bound.ts";
 import { evaluationOf, type WorkResult } from "../jobs/worker-protocol.ts";
@@ -38,6 +39,8 @@ const keptSchema = z.discriminatedUnion("status", [
     modelBytes: z.int(),
     opset: z.int(),
     evaluation: evaluationSchema,
+    /** Null also in folders of older versions. */
+    shapes: keptShapesSchema.nullable().default(null),
     sourceSelection: scoreSchema,
   }),
   z.object({
@@ -104,6 +107,7 @@ export function keeper(files: Files, outDir: string, grounds: Grounds): Keeper {
               modelBytes: result.modelBytes.byteLength,
               opset: result.opset,
               evaluation: evaluationOf(result),
+              shapes: result.shapes,
               sourceSelection: result.sourceSelection,
             }
           : { key, status: result.status, recipe: recipe.name, reason: result.reason };

@@ -9,17 +9,15 @@ import { FleetError } from "../../shared/errors.ts";
 import type { ControllerContext } from "../context.ts";
 import type { DeviceClass } from "../fleet/classes.ts";
 import { publishDesired, raiseDesiredRevision } from "../fleet/desired.ts";
-import { waitedMs } from "../fleet/patience.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { chooseForClasses } from "../plan/service.ts";
 import { signRelease } from "../rollout/release.ts";
 import type { Database } from "../storage/database.ts";
 import { recordEvent } from "../storage/events/repository.ts";
 import type { MeasurementTable } from "../storage/schema.ts";
+import { lateness } from "./lateness.ts";
 
 const idBytes = 6;
-/** How long a device may take; then its class chooses without it. */
-const measurementDeadlineMs = 3_600_000;
 /** Label that marks a device as the first to run what is unproven. */
 const labRole = "lab";
 
@@ -168,16 +166,11 @@ export async function closeLateMeasurements(ctx: ControllerContext): Promise<voi
       .select("devices.standing")
       .where("measurements.status", "=", "wanted")
       .execute();
-    const rows = wanted.filter(
-      ({ standing, createdAtMs }) =>
-        standing !== "active" ||
-        waitedMs(ctx, createdAtMs, measurementDeadlineMs) >= measurementDeadlineMs,
-    );
-    for (const row of rows) {
-      const why =
-        row.standing === "active"
-          ? `${row.device} did not answer within ${measurementDeadlineMs / 60_000} minutes`
-          : `${row.device} is ${row.standing}`;
+    const rows: MeasurementTable[] = [];
+    for (const row of wanted) {
+      const why = lateness(ctx, row);
+      if (why === undefined) continue;
+      rows.push(row);
       await giveUp(ctx, trx, row.id, { code: "measurement-late", why });
       const message = `${row.model} ${row.version}: ${why}`;
       const event = { atMs: nowMs, kind: "measurement-failed", subject: row.device, message };

@@ -157,7 +157,7 @@ async function measuredVariant(
  * The facts of one measurement by a device of the class, never mixed from several: real hardware before
  * emulated, a steady machine before a busy one, then the newest.
  */
-async function bestFacts(
+export async function bestFacts(
   trx: Database,
   deviceClass: string,
   bundleSha256: string,

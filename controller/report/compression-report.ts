@@ -2,10 +2,12 @@
  * What a compression came to, for people and programs: every recipe with its size, accuracy, speed and
  * memory against the source, how much of it runs in integers, and which one the class gets.
  *
- * Invariant: a figure that was not measured is null, never a guess.
+ * Invariant: a figure that was not measured is null, never a guess; times that a cost table foretells stand
+ * apart from them.
  */
 import type { Evaluation, Journal } from "../../shared/api/evaluation.ts";
 import { mcnemarExact } from "../../shared/statistics/binomial.ts";
+import type { ForetoldTime } from "../compress/cost/foretell.ts";
 import type { Reason } from "../plan/choose.ts";
 
 type Score = Evaluation["sealed"];
@@ -16,6 +18,8 @@ export interface VariantReport {
   /** Why there is no file; null when there is one. */
   readonly reason: string | null;
   readonly figures: VariantFigures | null;
+  /** On the device whose cost table was given; null without one, and where the shapes are not known. */
+  readonly foretoldTime: ForetoldTime | null;
 }
 
 export interface VariantFigures {
@@ -63,6 +67,12 @@ export interface CompressionReport {
   };
   readonly machine: { readonly runtime: string; readonly cpuFlags: readonly string[] };
   readonly deviceClass: string;
+  /** Whose cost table times were foretold from; null without one. */
+  readonly foretoldOn: {
+    readonly device: string;
+    readonly emulated: boolean;
+    readonly degraded: boolean;
+  } | null;
   readonly variants: readonly VariantReport[];
   readonly choice: { readonly recipe: string | null; readonly reasons: readonly Reason[] };
 }
@@ -74,6 +84,25 @@ export function int8Text(fusion: Evaluation["fusion"]): string {
   return plannedLayers > 0
     ? `${plannedLayers - fellBack.length} of ${plannedLayers}`
     : `${integerNodes} of ${integerNodes + floatNodes}`;
+}
+
+/** What a foretold time rests on, in one sentence; empty without one. */
+export function foretoldTimesText({ foretoldOn }: CompressionReport): string {
+  if (foretoldOn === null) return "";
+  const { device, emulated, degraded } = foretoldOn;
+  const marks = [
+    emulated ? ", an emulated device: of the machine that imitates it" : "",
+    degraded ? "; the machine was busy, so they are too long" : "",
+  ];
+  return `Times "foretold" are added up from operators that were timed on ${device}${marks.join("")}; nothing ran there.`;
+}
+
+/** Time of the operators that the table covers, and how many it does not. */
+export function foretoldTimeText({ foretoldTime }: VariantReport): string {
+  if (foretoldTime === null) return "";
+  const { timeMs, notCovered } = foretoldTime;
+  const rest = notCovered.length === 0 ? "" : ` without ${notCovered.join(", ")}`;
+  return `${timeMs.toFixed(3)} ms${rest}`;
 }
 
 export function figuresOf(

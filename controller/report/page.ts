@@ -5,6 +5,8 @@
 import type { Journal } from "../../shared/api/evaluation.ts";
 import {
   type CompressionReport,
+  foretoldTimesText,
+  foretoldTimeText,
   int8Text,
   type VariantFigures,
   type VariantReport,
@@ -39,6 +41,7 @@ export function reportPage(report: CompressionReport): string {
 <div class="plots">${plots(report)}</div>
 ${variantTable(report)}
 ${foretoldPart(report)}
+<p>${escapeHtml(foretoldTimesText(report))}</p>
 <h2>Why</h2>
 <ul>${report.choice.reasons.map(({ recipe, why }) => `<li><b>${escapeHtml(recipe)}</b>: ${escapeHtml(why)}</li>`).join("\n")}</ul>
 <h2>What each pass did</h2>
@@ -102,11 +105,18 @@ const columns = [
   ["int8 layers", "number"],
 ] as const;
 
-function variantTable({ variants, choice }: CompressionReport): string {
-  const head = columns.map(([name, kind]) => `<th class="${kind}">${name}</th>`).join("");
+function variantTable({ variants, choice, foretoldOn }: CompressionReport): string {
+  const shown =
+    foretoldOn === null
+      ? columns
+      : [...columns, [`foretold on ${escapeHtml(foretoldOn.device)}`, "number"] as const];
+  const head = shown.map(([name, kind]) => `<th class="${kind}">${name}</th>`).join("");
   const rows = variants.map((variant) => {
     const kind = variant.recipe === choice.recipe ? ' class="chosen"' : "";
-    const cells = cellsOf(variant).map((cell, at) => `<td class="${columns[at]![1]}">${cell}</td>`);
+    const foretold = foretoldOn === null ? [] : [escapeHtml(foretoldTimeText(variant))];
+    const cells = [...cellsOf(variant), ...(variant.figures === null ? [] : foretold)].map(
+      (cell, at) => `<td class="${shown[at]![1]}">${cell}</td>`,
+    );
     return `<tr${kind}>${cells.join("")}</tr>`;
   });
   return `<table><thead><tr>${head}</tr></thead><tbody>${rows.join("\n")}</tbody></table>`;

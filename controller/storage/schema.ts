@@ -138,6 +138,8 @@ export interface VariantTable {
   opset: number | null;
   /** Metric on selection and sealed samples with intervals, paired flips against the source. */
   evaluationJson: string | null;
+  /** What a time is foretold from; null where it is not known. */
+  shapesJson: string | null;
   createdAtMs: number;
 }
 /** Outputs of one bundle on one shard, as the controller computed them. */
@@ -172,6 +174,23 @@ export interface MeasurementTable {
   /** wanted | done | failed */
   status: string;
   failureJson: string | null;
+  createdAtMs: number;
+  finishedAtMs: number | null;
+}
+/** One order to find out what operators cost on a device, and what came of it. */
+export interface CostTableTable {
+  id: string;
+  device: string;
+  /** As it was signed. */
+  orderJson: string;
+  /** wanted | done | failed */
+  status: string;
+  failureJson: string | null;
+  /** Of the hardware that the times are facts about, as the device named it with them. */
+  fingerprint: string | null;
+  tableJson: string | null;
+  emulated: number | null;
+  degraded: number | null;
   createdAtMs: number;
   finishedAtMs: number | null;
 }
@@ -411,6 +430,7 @@ export interface ControllerTables {
   referenceOutputs: ReferenceTable;
   facts: FactTable;
   measurements: MeasurementTable;
+  costTables: CostTableTable;
   choices: ChoiceTable;
   jobs: JobTable;
   releaseCounters: ReleaseCounterTable;

@@ -22,7 +22,7 @@ import { holmRejections } from "./compress/grade.ts";
 import { compareMemory, type MemoryResult, memoryRow } from "./compress/memory.ts";
 import { checkFiles, compareScales, type ParityResult, parityRow } from "./compress/parity.ts";
 import { rivalVariants } from "./compress/rivals.ts";
-import { compareSizes, type SizeResult, sizeRow, smallNetShare } from "./compress/size.ts";
+import { compareSizes, type SizeResult, sizeRow } from "./compress/size.ts";
 import type { Subject } from "./compress/subject.ts";
 import { type SubjectSource, subjectSources } from "./compress/subjects/registry.ts";
 import { compareTimes, type TimeResult, timeRow } from "./compress/time.ts";
@@ -307,11 +307,7 @@ function sizeBars(sizes: readonly SizeResult[]): Bar[] {
       2.1,
     ),
     atLeast("GRU: times smaller", gain(sizes.filter(({ model }) => model === "gru")), 3),
-    atMost(
-      "below 100,000 parameters: bytes / the larger of 0.9 of theirs and weights + half of their other bytes, worst",
-      worstOf(sizes.filter(isSmall).map(smallNetShare)),
-      1,
-    ),
+    atMost("below 100,000 parameters: bytes / theirs, worst", worst(sizes.filter(isSmall)), 0.9),
     atMost(
       "from 100,000 parameters: bytes / theirs, worst",
       worst(sizes.filter((size) => !isSmall(size))),

@@ -9,8 +9,9 @@ import { costProbes } from "../../controller/compress/cost/probes.ts";
 import { inferShapes } from "../../controller/compress/infer-shapes.ts";
 import { parseRecipes } from "../../controller/compress/recipe.ts";
 import { Model } from "../../controller/onnx/model.ts";
-import { type CostTable, timeCostProbes } from "../../shared/inference/cost-table.ts";
+import type { CostTable } from "../../shared/inference/cost-table.ts";
 import { type Feed, openSession } from "../../shared/inference/session.ts";
+import { timeCostProbes } from "../../shared/inference/time-costs.ts";
 import { feedOf } from "./compress/answer.ts";
 import { halvesOf, type Subject, takeSamples } from "./compress/subject.ts";
 import { sharedModel } from "./compress/subjects/shared-models.ts";
@@ -30,7 +31,7 @@ export const costsBenchmark: Benchmark = {
   summary: "time per model foretold from timed operators, against the time that it takes",
   async run(say) {
     say("timing operators");
-    const table = await timeCostProbes(costProbes(), process.hrtime.bigint);
+    const { table } = await timeCostProbes(costProbes(), process.hrtime.bigint);
     const rows: Row[] = [...tableRows(table)];
     const offs: number[] = [];
     for (const name of names) {

@@ -10,6 +10,7 @@ import { env } from "onnxruntime-node";
 import { fileBytes } from "../adapters/file-bytes.ts";
 import type { ModelInterface } from "../artifact/bundle.ts";
 import { FleetError } from "../errors.ts";
+import { decodeCostProbes } from "./cost-probes.ts";
 import { OpenedModels } from "./opened-models.ts";
 import { type Answer, answerOf, flattenTensors } from "./processing/answer.ts";
 import { type PrepareSample, sampleBytes, samplePreparer } from "./processing/registry.ts";
@@ -22,6 +23,7 @@ import {
   type Samples,
 } from "./runner-protocol.ts";
 import { type Feed, openSession, type Session, type TensorFact } from "./session.ts";
+import { timeCostProbes } from "./time-costs.ts";
 
 interface Loaded {
   readonly session: Session;
@@ -71,6 +73,11 @@ function perform(request: RunnerRequest): Promise<unknown> | unknown {
       return opened.run(request.opened, request.samples);
     case "shut":
       return opened.shut(request.opened);
+    case "time-costs":
+      return timeCostProbes(
+        decodeCostProbes(readFileSync(request.probesPath)),
+        process.hrtime.bigint,
+      );
     default:
       return performOn(request);
   }

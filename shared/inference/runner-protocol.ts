@@ -1,6 +1,7 @@
 /** What a runner's parent and child say to each other over IPC ("advanced" serialization). */
 import { z } from "zod";
 import { dtypeSchema, modelInterfaceSchema } from "../artifact/bundle.ts";
+import { costTimesSchema } from "./cost-table.ts";
 import type { Answer } from "./processing/answer.ts";
 import type { TypedData } from "./processing/typed-data.ts";
 
@@ -54,6 +55,8 @@ export const runnerRequestSchema = z.discriminatedUnion("call", [
     samples: tensorsSchema,
   }),
   z.object({ call: z.literal("shut"), id: z.int(), opened: z.int() }),
+  /** Needs no model. */
+  z.object({ call: z.literal("time-costs"), id: z.int(), probesPath: z.string() }),
 ]);
 export type RunnerRequest = z.infer<typeof runnerRequestSchema>;
 
@@ -120,6 +123,7 @@ export const answerSchemas = {
   }),
   run: tensorsSchema,
   shut: z.null(),
+  "time-costs": costTimesSchema,
 } satisfies Record<RunnerRequest["call"], z.ZodType>;
 export type RunnerAnswers = {
   [Call in keyof typeof answerSchemas]: z.infer<(typeof answerSchemas)[Call]>;

@@ -10,6 +10,7 @@ import { type ErrorCode, FleetError, isErrorCode } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Files } from "../ports/files.ts";
 import type { ChildHandle, Processes } from "../ports/processes.ts";
+import type { CostTimes } from "./cost-table.ts";
 import { watchMemory } from "./memory-watch.ts";
 import type { Answer } from "./processing/answer.ts";
 import {
@@ -82,6 +83,25 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
   } catch (error) {
     await channel.close();
     throw error;
+  }
+}
+
+/**
+ * What operators cost here, timed in a child of its own with one thread, from a file of probes. Errors:
+ * `runner-crashed`, `runner-timeout`, `runner-memory`, `onnx-malformed`, `costs-invalid`.
+ */
+export async function runCostProbes(
+  options: Pick<RunnerOptions, "processes" | "clock" | "memory"> & {
+    readonly probesPath: string;
+    readonly timeoutMs: number;
+  },
+): Promise<CostTimes> {
+  const channel = openChannel(options);
+  try {
+    const { probesPath, timeoutMs } = options;
+    return await channel.call("time-costs", { probesPath }, timeoutMs);
+  } finally {
+    await channel.close();
   }
 }
 

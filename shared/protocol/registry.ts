@@ -4,6 +4,7 @@ import type { MessageDefinition } from "./message.ts";
 import { ack } from "./messages/ack.ts";
 import { artifactBlock, artifactRefused, artifactRequest } from "./messages/artifact-transfer.ts";
 import { attemptOutcome } from "./messages/attempt-outcome.ts";
+import { costTable } from "./messages/cost-table.ts";
 import { desired } from "./messages/desired.ts";
 import { enrolRequest, enrolResponse } from "./messages/enrol.ts";
 import { hold } from "./messages/hold.ts";
@@ -27,6 +28,7 @@ export const messages = {
   reported,
   "attempt-outcome": attemptOutcome,
   measurement,
+  "cost-table": costTable,
   inventory,
   "telemetry-window": telemetryWindow,
   "soak-report": soakReport,

@@ -85,6 +85,11 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
         if (bytes === undefined) throw new FleetError("artifact-missing", `no ${sha256}`);
         return bytes;
       },
+      async put(bytes: Uint8Array) {
+        const sha256 = sha256Hex(bytes);
+        blobs.set(sha256, bytes);
+        return sha256;
+      },
       size: async (sha256: string) => blobs.get(sha256)?.byteLength,
     },
     evidence: createEvidenceCache(),
@@ -157,7 +162,7 @@ async function addDevice(db: Database, id: string, deviceClass: ClassName): Prom
       profileJson: JSON.stringify(sampleProfile),
       fingerprint: "",
       emulated: 0,
-      agentVersion: "0.2.0",
+      agentVersion: "0.3.0",
       standing: "active",
       standingReason: null,
       session: 1,

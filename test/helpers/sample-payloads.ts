@@ -72,6 +72,7 @@ export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> }
     standing: "active",
     models: { digits: { attempt: "a-1", arm: "canary", outcomeKnown: false, manifest: signed } },
     measurements: [{ measurement: "m-1", manifest: signed }],
+    costs: null,
     telemetry: { windowMs: 30_000 },
   },
   hold: { holds: [signed] },
@@ -120,6 +121,19 @@ export const samplePayloads: { readonly [Name in MessageName]: PayloadOf<Name> }
     emulated: true,
     environmentDegraded: false,
     facts: [{ metric: "latency-p50-ms", value: 0.05, interval: [0.04, 0.06], n: 512 }],
+    failure: null,
+  },
+  "cost-table": {
+    measurement: "c-1",
+    fingerprint: "abcdef",
+    emulated: false,
+    environmentDegraded: false,
+    table: {
+      entries: [
+        { operator: "conv-3x3", type: "float32", channels: 64, pixels: 256, timeNs: 263_000 },
+        { operator: "conv-3x3", type: "int8", channels: 64, pixels: 256, timeNs: 85_000.5 },
+      ],
+    },
     failure: null,
   },
   inventory: { profile: sampleProfile, agentVersion: "0.1.0" },

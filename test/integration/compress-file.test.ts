@@ -93,6 +93,57 @@ describe("a plain file", () => {
   });
 });
 
+/** A device where each product takes a nanosecond, and each element as well. */
+function costsFile(name: string, change: object = {}): string {
+  const entries = (["float32", "int8"] as const).flatMap((type) => [
+    ...[56, 62, 64].map((channels) => ({
+      ...{ operator: "conv-3x3", type, channels, pixels: 1 },
+      timeNs: 9 * channels ** 2,
+    })),
+    { operator: "gemm", type, channels: 64, pixels: 1, timeNs: 64 ** 2 },
+    { operator: "add", type, channels: 16, pixels: 1, timeNs: 16 },
+  ]);
+  const measured = {
+    ...{ device: "camera-1", fingerprint: "f", emulated: true, degraded: false, measuredAtMs: 1 },
+    table: { entries },
+  };
+  const processor = { architecture: "x64", isa: ["avx2"], cpuModel: "some" };
+  const costs = { device: "camera-1", processor, pending: false, failure: null, measured };
+  const path = join(folder, name);
+  writeFileSync(path, JSON.stringify({ ...costs, steps: null, ...change }));
+  return path;
+}
+
+describe("the cost table of a device", () => {
+  it("foretells times on it beside what is measured here, and says that they are foretold", async () => {
+    const flags = ["--golden", manifest, "--cost-table", costsFile("costs.json")];
+    const { exitCode, out, err } = await compress("three", ...flags);
+    expect(exitCode, err).toBe(0);
+    const report = JSON.parse(out) as CompressionReport;
+    expect(report.foretoldOn).toEqual({ device: "camera-1", emulated: true, degraded: false });
+    const [fp16, int8] = report.variants.map(({ foretoldTime }) => foretoldTime!);
+    // Conv: 64 pixels, 9 places, 1 input, 8 outputs, counted as a block of 16; pooling; products to 4.
+    expect(int8!.notCovered).toEqual(["1 QuantizeLinear"]);
+    expect(int8!.timeMs).toBeGreaterThan(0);
+    expect(fp16!.timeMs * 1e6).toBeGreaterThan(64 * 9 * 8);
+    const page = readFileSync(join(folder, "three", "report.html"), "utf8");
+    expect(page).toContain("foretold on camera-1");
+    expect(page).toContain("nothing ran there");
+  });
+
+  it("is refused when it is something else", async () => {
+    const foreign = costsFile("foreign.json", {
+      processor: { architecture: "mips", isa: [], cpuModel: "some" },
+    });
+    const empty = costsFile("empty.json", { measured: null });
+    for (const path of [foreign, empty, manifest]) {
+      const { err } = await compress("none", "--golden", manifest, "--cost-table", path);
+      expect(err).toContain("input-invalid");
+      expect(err).toContain("is no cost table");
+    }
+  });
+});
+
 describe("refuses, with a code and what to do", () => {
   it("a file without a golden set", async () => {
     const { exitCode, err } = await compress("none");

@@ -15,9 +15,12 @@ import { admits, type DeviceClass } from "../../fleet/classes.ts";
 import { loadFleetConfig } from "../../fleet/load.ts";
 import type { ForetellBound } from "../../jobs/foretell-bound.ts";
 import { compressFile } from "../../local/compress-file.ts";
+import { readCostTable } from "../../local/cost-table.ts";
 import { readSources } from "../../local/sources.ts";
 import {
   type CompressionReport,
+  foretoldTimesText,
+  foretoldTimeText,
   int8Text,
   type VariantReport,
 } from "../../report/compression-report.ts";
@@ -34,6 +37,7 @@ export interface CompressFileFlags {
   readonly configDir?: string;
   readonly recipe?: readonly string[];
   readonly out?: string;
+  readonly costTable?: string;
   readonly measure: boolean;
   readonly foretellSamples: ForetellBound["samplesMax"];
   readonly foretellSeconds: number;
@@ -67,6 +71,10 @@ export async function compressFileHere(
   const deviceClass = classNamed(settings.classes, flags.class ?? classDefault);
   const recipes = await recipesOf(files, settings.recipes, deviceClass, flags.recipe);
   const outDir = resolve(flags.out ?? `${modelFile.replace(/\.onnx$/, "")}-variants`);
+  const costs =
+    flags.costTable === undefined
+      ? undefined
+      : await readCostTable(files, resolve(flags.costTable));
   const sources = await readSources(
     files,
     {
@@ -93,6 +101,7 @@ export async function compressFileHere(
         samplesMax: flags.foretellSamples,
         timeMaxMs: Math.round(flags.foretellSeconds * 1_000),
       },
+      ...(costs !== undefined && { costs }),
       limits: { memoryBytesMax, timeoutMs },
     },
     bar.set,
@@ -147,17 +156,14 @@ async function recipesOf(
 const recipeBytesMax = 1_000_000;
 
 function reportText(report: CompressionReport, outDir: string): string {
-  const { variants, choice, deviceClass } = report;
-  const rows = variants.map((variant) => rowOf(variant, choice.recipe));
-  const head = [
-    "",
-    "recipe",
-    "size",
-    "smaller",
-    report.golden.metric,
-    "95 %",
-    "worse / better",
-  ].concat(["p50", "time of source", "peak memory", "int8 layers"]);
+  const { variants, choice, deviceClass, foretoldOn } = report;
+  const rows = variants.map((variant) => [
+    ...rowOf(variant, choice.recipe),
+    ...(foretoldOn === null || variant.figures === null ? [] : [foretoldTimeText(variant)]),
+  ]);
+  const head = ["", "recipe", "size", "smaller", report.golden.metric, "95 %", "worse / better"]
+    .concat(["p50", "time of source", "peak memory", "int8 layers"])
+    .concat(foretoldOn === null ? [] : [`foretold on ${foretoldOn.device}`]);
   const why = table(
     ["recipe", "why"],
     choice.reasons.map(({ recipe, why }) => [recipe, why]),
@@ -172,6 +178,7 @@ function reportText(report: CompressionReport, outDir: string): string {
     ...foretoldText(
       variants.map(({ recipe, figures }) => ({ recipe, foretold: figures?.foretold ?? [] })),
     ),
+    ...(foretoldOn === null ? [] : [foretoldTimesText(report)]),
     why,
     `${outcome}\nThe whole report: ${outDir}/report.html`,
   ].join("\n\n");

@@ -1,6 +1,10 @@
 /** Compression: start the job, watch it, let devices measure, show what each class chose and why. */
 
-import type { ChoiceAnswer, VariantAnswer } from "../../../shared/api/routes/models.ts";
+import type {
+  ChoiceAnswer,
+  ForetoldTimesAnswer,
+  VariantAnswer,
+} from "../../../shared/api/routes/models.ts";
 import { FleetError, isErrorCode } from "../../../shared/errors.ts";
 import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, collect, query } from "../command.ts";
@@ -23,6 +27,7 @@ export const compressCommands: CommandGroup = {
         "compress digits 1 --recipe fp16 --recipe int8-static",
         "compress digits 1 --no-measure --json",
         "compress digits.onnx --golden golden/golden.json",
+        "compress digits.onnx --golden golden/golden.json --cost-table camera-1.costs.json",
         "compress digits.onnx --golden golden/golden.json --class x86-vnni --recipe my.yaml --out variants",
       ],
     );
@@ -35,6 +40,10 @@ export const compressCommands: CommandGroup = {
       .option("--class <name>", "of a file: the device class that chooses (any)")
       .option("--config-dir <dir>", "of a file: folder with your classes.yaml and recipes.yaml")
       .option("--out <dir>", "of a file: where variants and report go (<file>-variants)")
+      .option(
+        "--cost-table <file>",
+        "of a file: foretell times on the device whose `device costs --json` it is",
+      )
       .action(async (model: string, version: string | undefined, options) => {
         if (namesFile(model, version)) return compressFileHere(io, model, options);
         if (version === undefined) {
@@ -91,7 +100,8 @@ async function compressVersion(
   await compress(client, io, params, options.recipe);
   const { variants } = await client.call("listVariants", { params });
   const choices = options.measure ? await measure(client, io, params) : [];
-  show(io, options, { variants, choices }, () => report(variants, choices));
+  const { foretold } = await client.call("listForetoldTimes", { params });
+  show(io, options, { variants, choices, foretold }, () => report(variants, choices, foretold));
 }
 
 type Version = { readonly model: string; readonly version: string };
@@ -144,7 +154,11 @@ async function measure(client: Client, io: CliIo, params: Version): Promise<Choi
   return (await client.call("listChoices", { params })).choices;
 }
 
-function report(variants: readonly VariantAnswer[], choices: readonly ChoiceAnswer[]): string {
+function report(
+  variants: readonly VariantAnswer[],
+  choices: readonly ChoiceAnswer[],
+  foretold: readonly ForetoldTimesAnswer[],
+): string {
   const made = table(
     ["recipe", "status", "size", "metric", "interval", "worse / better", "why not"],
     variants.map(({ recipe, status, reason, modelBytes, evaluation }) => [
@@ -165,8 +179,23 @@ function report(variants: readonly VariantAnswer[], choices: readonly ChoiceAnsw
     const rows = choice.reasons.map(({ recipe, won, why }) => [won ? "won" : "lost", recipe, why]);
     return `${choice.deviceClass}: ${winner}\n${table(["", "recipe", "why"], rows, "")}`;
   });
-  const foretold = foretoldText(
+  const foretoldAccuracy = foretoldText(
     variants.map(({ recipe, evaluation }) => ({ recipe, foretold: evaluation?.foretold ?? [] })),
   );
-  return [made, ...foretold, ...chosen].join("\n\n");
+  return [made, ...foretoldAccuracy, ...chosen, ...foretold.map(timesText)].join("\n\n");
 }
+
+function timesText({ deviceClass, costs, variants }: ForetoldTimesAnswer): string {
+  const marks = [costs.emulated ? "emulated" : "", costs.degraded ? "on a busy machine" : ""];
+  const made = ["timed", ...marks.filter((mark) => mark !== ""), time(costs.measuredAtMs)];
+  const rows = variants.map(({ recipe, foretoldMs, measuredMs, notCovered }) => [
+    recipe,
+    microseconds(measuredMs),
+    microseconds(foretoldMs),
+    notCovered.join(", "),
+  ]);
+  const head = ["recipe", "measured µs", "foretold µs", "not covered"];
+  return `${deviceClass}: foretold from the operators of ${costs.device} (${made.join(", ")})\n${table(head, rows, "")}`;
+}
+
+const microseconds = (ms: number | null) => (ms === null ? "" : (ms * 1_000).toFixed(1));

@@ -1,11 +1,16 @@
 /** Claims and devices. */
 import { InvalidArgumentError } from "commander";
-import type { DeviceAnswer } from "../../../shared/api/routes/devices.ts";
+import type { DeviceAnswer, DeviceCostsAnswer } from "../../../shared/api/routes/devices.ts";
+import { FleetError, isErrorCode } from "../../../shared/errors.ts";
+import type { Client } from "../client.ts";
 import { action, type CommandGroup, clientOf, query } from "../command.ts";
-import { facts, show, table, time } from "../output.ts";
+import type { CliIo } from "../io.ts";
+import { facts, progress, show, table, time } from "../output.ts";
 import { openSecretFile } from "../secret-file.ts";
 
 const millisecondsPerMinute = 60_000;
+/** How often a device that is asked is looked at, in ms. */
+const pollMs = 500;
 
 export const deviceCommands: CommandGroup = {
   add(program, io) {
@@ -13,6 +18,7 @@ export const deviceCommands: CommandGroup = {
     addList(device, io);
     addShow(device, io);
     addClaim(device, io);
+    addCosts(device, io);
     action(device, "retire <device>", "end an identity for ever", [
       'device retire camera-1 --reason "broken lens"',
     ])
@@ -97,6 +103,73 @@ function addShow(...[device, io]: Parameters<CommandGroup["add"]>): void {
       ].join("\n\n"),
     );
   });
+}
+
+function addCosts(...[device, io]: Parameters<CommandGroup["add"]>): void {
+  query(device, "costs <device>", "what operators cost on a device, timed there", [
+    "device costs camera-1",
+    "device costs camera-1 --refresh",
+    "device costs camera-1 --json > camera-1.costs.json",
+  ])
+    .option("--refresh", "ask the device again, also when a table of its hardware is known")
+    .action(async (id: string, options) => {
+      const client = clientOf(io, options);
+      const params = { device: id };
+      const known = await client.call("getDeviceCosts", { params });
+      const isAsked = options.refresh === true || known.measured === null;
+      const answer = isAsked ? await askForCosts(client, io, params) : known;
+      show(io, options, answer, describeCosts);
+    });
+}
+
+/** Errors: those of the route, and what the device failed with. */
+async function askForCosts(
+  client: Client,
+  io: CliIo,
+  params: { device: string },
+): Promise<DeviceCostsAnswer> {
+  let answer = await client.call("orderDeviceCosts", { params, body: {} });
+  const bar = progress(io, "costs");
+  try {
+    bar.set(0, `on ${params.device}`);
+    while (answer.pending) {
+      await io.sleep(pollMs);
+      answer = await client.call("getDeviceCosts", { params });
+    }
+    bar.set(1, "done");
+  } finally {
+    bar.end();
+  }
+  const { failure } = answer;
+  if (failure === null) return answer;
+  throw new FleetError(isErrorCode(failure.code) ? failure.code : "job-failed", failure.why);
+}
+
+function describeCosts({ processor, measured, steps, pending }: DeviceCostsAnswer): string {
+  if (measured === null) return pending ? "The device is being asked." : "There is no table.";
+  const rows = measured.table.entries.map(({ operator, type, channels, pixels, timeNs }) => [
+    operator,
+    type,
+    channels,
+    pixels,
+    (timeNs / 1_000).toFixed(2),
+  ]);
+  return [
+    facts([
+      ["measured on", `${measured.device}, ${time(measured.measuredAtMs)}`],
+      ["processor", processor.cpuModel],
+      ["int8 instructions", processor.isa.join(" ")],
+      ["emulated", measured.emulated ? "yes: of the machine that imitates it" : "no"],
+      ["steady", measured.degraded ? "no: the machine was busy, times are too long" : "yes"],
+      ["float channels", steps && `in blocks of ${steps.float32Multiple}`],
+      [
+        "int8 channels",
+        steps &&
+          `in fours; input channels that are none take ${steps.int8UnalignedFactor.toFixed(2)} times as long`,
+      ],
+    ]),
+    table(["operator", "type", "channels", "pixels", "µs"], rows, "The table is empty."),
+  ].join("\n\n");
 }
 
 function addClaim(...[device, io]: Parameters<CommandGroup["add"]>): void {

@@ -13,7 +13,6 @@
  *
  * Invariant: pure; the same model, shapes and table give the same estimate.
  */
-
 import type { Processor } from "../../../shared/devices/processor.ts";
 import type { CostEntry, CostOperator, CostTable } from "../../../shared/inference/cost-table.ts";
 import { elementTypes } from "../../onnx/element-types.ts";

@@ -5,7 +5,8 @@
  * Sizes: channel counts around the steps in which kernels work (16 and 8 floats, 4 codes), so that the
  * steps themselves can be read from the table; see `channel-steps.ts`.
  */
-import type { CostOperator, CostProbe } from "../../../shared/inference/cost-table.ts";
+import type { CostProbe } from "../../../shared/inference/cost-probes.ts";
+import type { CostOperator } from "../../../shared/inference/cost-table.ts";
 import { seededRandom } from "../../../shared/prng.ts";
 import {
   type AttributeInputs,
@@ -22,6 +23,11 @@ const shortLength = 1;
 const longLength = 9;
 const side = 16;
 const opset = 13;
+/** A prime. */
+const repeatAfter = 2_039;
+/** How far the numbers of one seed begin behind those of the one before. */
+const seedStep = 211;
+const codeSteps = 64;
 const microsoft = "com.microsoft";
 
 type ProbeType = CostProbe["type"];
@@ -74,7 +80,7 @@ function probeOf(size: Size, type: ProbeType): CostProbe {
     longModel: chain(size, type, { shape, length: longLength, onFloats }),
     links: longLength - shortLength,
     input: onFloats
-      ? { name: "x", dtype: "float32", shape, data: values(count, 1) }
+      ? { name: "x", dtype: "float32", shape, data: new Uint8Array(values(count, 1).buffer) }
       : {
           name: "x",
           dtype: "uint8",
@@ -174,12 +180,7 @@ function weightedLink(options: {
   const opType = operator === "gemm" ? "Gemm" : "Conv";
   const terms = operator === "gemm" ? shape[0]! : count / shape[0]!;
   if (type === "float32") {
-    const spread = Math.sqrt(3 / terms);
-    const tensor = floatTensor(
-      weight,
-      shape,
-      values(count, at).map((value) => value * spread),
-    );
+    const tensor = floatTensor(weight, shape, values(count, at, Math.sqrt(3 / terms)));
     return { nodes: reading(opType, [weight], { attributes }), constants: [tensor] };
   }
   const constants = [
@@ -206,13 +207,34 @@ function reading(
   return (from, to) => [makeNode({ opType, inputs: [from, ...others], outputs: [to], ...more })];
 }
 
-/** Reproducible numbers from −1 to 1. */
-function values(count: number, seed: number): Float32Array<ArrayBuffer> {
-  const random = seededRandom(seed + 1);
-  return Float32Array.from({ length: count }, () => 2 * random.nextFloat() - 1);
+/**
+ * Reproducible numbers between −`scale` and `scale`, other ones for each `seed`. They repeat after a prime
+ * number of them, which no row of a weight divides: the probes travel to devices, and packing takes
+ * repetition out.
+ */
+function values(count: number, seed: number, scale = 1): Float32Array<ArrayBuffer> {
+  const period = Float32Array.from(periodOf(seed), (code) => (code / codeSteps) * scale);
+  return repeated(new Float32Array(count), period);
 }
 
-/** Reproducible codes from −63 to 63. */
+/** Reproducible codes from −63 to 63, as `values`. */
 function codes(count: number, seed: number): Int8Array<ArrayBuffer> {
-  return Int8Array.from(values(count, seed), (value) => Math.trunc(value * 64));
+  return repeated(new Int8Array(count), periodOf(seed));
+}
+
+/** The same numbers for all seeds, begun at another one, so that they are packed once. */
+function periodOf(seed: number): Int8Array<ArrayBuffer> {
+  const random = seededRandom(1);
+  const period = Int8Array.from({ length: repeatAfter }, () =>
+    Math.trunc((2 * random.nextFloat() - 1) * codeSteps),
+  );
+  const from = (seed * seedStep) % repeatAfter;
+  return Int8Array.of(...period.subarray(from), ...period.subarray(0, from));
+}
+
+function repeated<Values extends Float32Array | Int8Array>(target: Values, period: Values): Values {
+  for (let at = 0; at < target.length; at += repeatAfter) {
+    target.set(period.subarray(0, target.length - at), at);
+  }
+  return target;
 }

@@ -1,9 +1,13 @@
 /** Claims and devices. */
 import { z } from "zod";
-import type { deviceRoutes } from "../../../shared/api/routes/devices.ts";
+import type { DeviceCostsAnswer, deviceRoutes } from "../../../shared/api/routes/devices.ts";
 import { attemptSchema } from "../../../shared/api/routes/rollouts.ts";
+import { profileFingerprint } from "../../../shared/devices/profile.ts";
+import { channelSteps } from "../../compress/cost/channel-steps.ts";
+import type { ControllerContext } from "../../context.ts";
 import { explainClasses } from "../../fleet/classes.ts";
 import { getDevice, listDevices, retireDevice } from "../../fleet/devices.ts";
+import { costsOf, orderCosts } from "../../measure/costs.ts";
 import { attemptsOfDevice } from "../../rollout/views.ts";
 import { createClaim } from "../../trust/claims.ts";
 import type { Handlers } from "./handler.ts";
@@ -27,8 +31,21 @@ export const deviceHandlers: Handlers<keyof typeof deviceRoutes> = {
     return { ...device, classes: explainClasses(device, ctx.fleet.classes) };
   },
   retireDevice: ({ ctx }, { params, body }) => retireDevice(ctx, params.device, body.reason),
+  getDeviceCosts: ({ ctx }, { params }) => costsAnswer(ctx, params.device),
+  async orderDeviceCosts({ ctx }, { params }) {
+    await orderCosts(ctx, params.device);
+    return costsAnswer(ctx, params.device);
+  },
   async listDeviceAttempts({ ctx }, { params }) {
     await getDevice(ctx, params.device);
     return { attempts: z.array(attemptSchema).parse(await attemptsOfDevice(ctx, params.device)) };
   },
 };
+
+async function costsAnswer(ctx: ControllerContext, device: string): Promise<DeviceCostsAnswer> {
+  const { id, profile } = await getDevice(ctx, device);
+  const { architecture, isa, cpuModel } = profile;
+  const costs = await costsOf(ctx, { id, fingerprint: profileFingerprint(profile) });
+  const steps = costs.measured === null ? null : (channelSteps(costs.measured.table) ?? null);
+  return { device: id, processor: { architecture, isa, cpuModel }, ...costs, steps };
+}

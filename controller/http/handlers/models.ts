@@ -7,6 +7,8 @@ import {
   variantSchema,
 } from "../../../shared/api/routes/models.ts";
 import { FleetError } from "../../../shared/errors.ts";
+import { orderMissingCosts } from "../../measure/costs.ts";
+import { listForetoldTimes } from "../../measure/foretold.ts";
 import {
   listMeasurements,
   type MeasurementView,
@@ -59,7 +61,13 @@ export const modelHandlers: Handlers<keyof typeof modelRoutes> = {
   },
   async startMeasurements({ ctx }, { params }) {
     await requireVersion(ctx.db, params.model, params.version);
-    return { measurements: (await startMeasurements(ctx, params)).map(measurementOf) };
+    const started = await startMeasurements(ctx, params);
+    const open = started.filter(({ status }) => status === "wanted");
+    await orderMissingCosts(
+      ctx,
+      open.map(({ device }) => device),
+    );
+    return { measurements: started.map(measurementOf) };
   },
   async listMeasurements({ ctx }, { params }) {
     await requireVersion(ctx.db, params.model, params.version);
@@ -68,6 +76,10 @@ export const modelHandlers: Handlers<keyof typeof modelRoutes> = {
   async listChoices({ ctx }, { params }) {
     await requireVersion(ctx.db, params.model, params.version);
     return { choices: await listChoices(ctx, params) };
+  },
+  async listForetoldTimes({ ctx }, { params }) {
+    await requireVersion(ctx.db, params.model, params.version);
+    return { foretold: await listForetoldTimes(ctx, params) };
   },
   async listGoldenSets({ ctx }) {
     const sets = await listGoldenSets(ctx.db);

@@ -8,6 +8,7 @@ import type { Database } from "../../storage/database.ts";
 export type OutboxName =
   | "attempt-outcome"
   | "measurement"
+  | "cost-table"
   | "inventory"
   | "telemetry-window"
   | "soak-report"

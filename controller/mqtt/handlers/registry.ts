@@ -1,5 +1,6 @@
 /** What happens to each message that reaches the controller; a missing handler does not compile. */
 import { onArtifactRequest } from "../../artifacts/block-server.ts";
+import { onCostTable } from "../../measure/costs.ts";
 import { onMeasurement } from "../../measure/service.ts";
 import { onAttemptOutcome } from "../../rollout/outcome.ts";
 import { onLabelRequest } from "../../soak/labels.ts";
@@ -23,6 +24,7 @@ export const directHandlers: { readonly [Name in DirectName]: DirectHandler<Name
 export const outboxHandlers: { readonly [Name in OutboxName]: OutboxHandler<Name> } = {
   "attempt-outcome": onAttemptOutcome,
   measurement: onMeasurement,
+  "cost-table": onCostTable,
   inventory: onInventory,
   "telemetry-window": onTelemetryWindow,
   "soak-report": onSoakReport,

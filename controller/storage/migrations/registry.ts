@@ -11,6 +11,7 @@ import { migration0008 } from "./0008-shard-uses.ts";
 import { migration0009 } from "./0009-device-windows.ts";
 import { migration0011 } from "./0011-retention.ts";
 import { migration0012 } from "./0012-assets.ts";
+import { migration0013 } from "./0013-cost-tables.ts";
 
 export const migrations: readonly Migration[] = [
   migration0001,
@@ -24,4 +25,5 @@ export const migrations: readonly Migration[] = [
   migration0009,
   migration0011,
   migration0012,
+  migration0013,
 ];

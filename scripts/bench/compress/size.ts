@@ -77,16 +77,3 @@ export function sizeRow(result: SizeResult): Row {
     note: `${(sourceBytes / oursBytes).toFixed(2)}x smaller, ${parameters} parameters, alone ${floor} of theirs; ${names}`,
   });
 }
-
-/** Share of the rival's bytes that a small net's file may take, and of those beside the weights. */
-const shareMax = 0.9;
-const restShareMax = 0.5;
-
-/**
- * Our bytes as a share of what they may be, at most 1 when all is well: nine tenths of the rival's, but where
- * the weights alone are more than eight tenths of those, the weights and half of the rival's other bytes.
- */
-export function smallNetShare({ oursBytes, theirsBytes, weightsBytes }: SizeResult): number {
-  const others = theirsBytes - weightsBytes;
-  return oursBytes / Math.max(shareMax * theirsBytes, weightsBytes + restShareMax * others);
-}

@@ -142,6 +142,10 @@ function serve(
     reply: { kind: "answer", id, value },
   });
   if (request.call === "load") return load(disk, child, request, answer);
+  if (request.call === "time-costs") {
+    const message = "a simulated device has no operators to time";
+    return { tookMs: callMs, reply: { kind: "error", id, code: "costs-invalid", message } };
+  }
   const held = "model" in request ? child.held.get(request.model) : undefined;
   if (!("model" in request) || held === undefined) {
     const message = "no model is loaded yet";

@@ -3,6 +3,8 @@ import { z } from "zod";
 import { sha256Schema } from "../../artifact/hash.ts";
 import { deviceIdSchema, labelsSchema, nameSchema, regionSchema } from "../../artifact/names.ts";
 import { profileSchema } from "../../devices/profile.ts";
+import { costTableSchema } from "../../inference/cost-table.ts";
+import { failureSchema } from "../../protocol/messages/measurement.ts";
 import { waitingSchema } from "../../protocol/messages/reported.ts";
 import { defineRoute } from "../route.ts";
 import { attemptSchema } from "./rollouts.ts";
@@ -59,6 +61,40 @@ export const deviceSchema = z
   .meta({ id: "Device" });
 export type DeviceAnswer = z.infer<typeof deviceSchema>;
 
+/** What operators cost on the hardware of a device. */
+export const deviceCostsSchema = z
+  .object({
+    device: z.string(),
+    /** What of its profile decides how a file runs. */
+    processor: profileSchema.pick({ architecture: true, isa: true, cpuModel: true }),
+    /** True while the device is asked. */
+    pending: z.boolean(),
+    /** Why the newest order brought no table. */
+    failure: failureSchema.nullable(),
+    measured: z
+      .object({
+        /** One that has this hardware. */
+        device: z.string(),
+        fingerprint: z.string(),
+        table: costTableSchema,
+        emulated: z.boolean(),
+        /** True when the machine did much else meanwhile. */
+        degraded: z.boolean(),
+        measuredAtMs: z.int(),
+      })
+      .nullable(),
+    /** In which steps the processor's kernels take channels; null where the table does not tell. */
+    steps: z
+      .object({
+        float32Multiple: z.int(),
+        int8Multiple: z.int(),
+        int8UnalignedFactor: z.number(),
+      })
+      .nullable(),
+  })
+  .meta({ id: "DeviceCosts" });
+export type DeviceCostsAnswer = z.infer<typeof deviceCostsSchema>;
+
 const deviceParams = z.object({ device: deviceIdSchema });
 
 export const deviceRoutes = {
@@ -113,6 +149,28 @@ export const deviceRoutes = {
     body: z.object({ reason: z.string().min(1).max(500) }),
     answer: deviceSchema,
     errors: ["not-found"],
+  }),
+  getDeviceCosts: defineRoute({
+    method: "GET",
+    path: "/v1/devices/{device}/costs",
+    summary:
+      "What operators cost on the hardware of a device, as far as one of its kind was asked.",
+    tag: "devices",
+    params: deviceParams,
+    answer: deviceCostsSchema,
+    errors: ["not-found"],
+  }),
+  orderDeviceCosts: defineRoute({
+    method: "POST",
+    path: "/v1/devices/{device}/costs",
+    summary:
+      "Asks a device what operators cost on it; it times small models when it has nothing to update.",
+    tag: "devices",
+    params: deviceParams,
+    body: z.object({}),
+    answer: deviceCostsSchema,
+    status: 201,
+    errors: ["not-found", "conflict"],
   }),
   listDeviceAttempts: defineRoute({
     method: "GET",

@@ -78,6 +78,31 @@ const choiceSchema = z
   .meta({ id: "Choice" });
 export type ChoiceAnswer = z.infer<typeof choiceSchema>;
 
+const foretoldTimesSchema = z
+  .object({
+    deviceClass: z.string(),
+    /** Whose cost table it is: of a device with the hardware of the class. */
+    costs: z.object({
+      device: z.string(),
+      emulated: z.boolean(),
+      degraded: z.boolean(),
+      measuredAtMs: z.int(),
+    }),
+    variants: z.array(
+      z.object({
+        recipe: z.string(),
+        /** Of the operators that the table covers; an estimate and never a claim. */
+        foretoldMs: z.number(),
+        /** Median on a device of the class; null where none measured it. */
+        measuredMs: z.number().nullable(),
+        /** Operators that the table says nothing of, with their number: `3 Sigmoid`. */
+        notCovered: z.array(z.string()),
+      }),
+    ),
+  })
+  .meta({ id: "ForetoldTimes" });
+export type ForetoldTimesAnswer = z.infer<typeof foretoldTimesSchema>;
+
 const modelParams = z.object({ model: modelNameSchema });
 const versionParams = modelParams.extend({ version: nameSchema });
 const base = "/v1/models/{model}/versions/{version}";
@@ -211,6 +236,15 @@ export const modelRoutes = {
     tag: "models",
     params: versionParams,
     answer: z.object({ choices: z.array(choiceSchema) }),
+    errors: ["not-found"],
+  }),
+  listForetoldTimes: defineRoute({
+    method: "GET",
+    path: `${base}/foretold-times`,
+    summary: "Times of the variants per class, foretold from cost tables, beside those measured.",
+    tag: "models",
+    params: versionParams,
+    answer: z.object({ foretold: z.array(foretoldTimesSchema) }),
     errors: ["not-found"],
   }),
   listGoldenSets: defineRoute({

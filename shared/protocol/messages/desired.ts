@@ -29,6 +29,8 @@ export const desired = defineMessage({
     ),
     /** Variants to benchmark and throw away. */
     measurements: z.array(z.object({ measurement: nameSchema, manifest: signedSchema })).max(64),
+    /** An order to find out what operators cost (agents from 0.3.0 on); null for none. */
+    costs: z.object({ measurement: nameSchema, order: signedSchema }).nullable().default(null),
     telemetry: z.object({ windowMs: z.int().min(1_000).max(86_400_000) }),
   }),
 });

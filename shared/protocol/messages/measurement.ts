@@ -14,6 +14,10 @@ export const factSchema = z.object({
 });
 export type Fact = z.infer<typeof factSchema>;
 
+/** An error code and text. */
+export const failureSchema = z.object({ code: z.string().max(64), why: z.string().max(1_024) });
+export type Failure = z.infer<typeof failureSchema>;
+
 export const measurement = defineMessage({
   name: "measurement",
   version: 1,
@@ -30,7 +34,7 @@ export const measurement = defineMessage({
     /** True when load or throttling made the latency unfit for a choice. */
     environmentDegraded: z.boolean(),
     facts: z.array(factSchema).max(32),
-    /** Why there are no facts, as an error code and text. */
-    failure: z.object({ code: z.string().max(64), why: z.string().max(1_024) }).nullable(),
+    /** Why there are no facts. */
+    failure: failureSchema.nullable(),
   }),
 });

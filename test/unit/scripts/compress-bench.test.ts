@@ -9,11 +9,7 @@ import {
   type Graded,
   holmRejections,
 } from "../../../scripts/bench/compress/grade.ts";
-import {
-  compareSizes,
-  parameterCount,
-  smallNetShare,
-} from "../../../scripts/bench/compress/size.ts";
+import { compareSizes, parameterCount } from "../../../scripts/bench/compress/size.ts";
 import {
   calibrationOf,
   halvesOf,
@@ -147,18 +143,6 @@ describe("nets", () => {
     const [size] = compareSizes(subject, ours, []);
     const weightsBytes = parameterCount(file);
     expect(size).toMatchObject({ oursBytes: 10, theirsBytes: Number.NaN, weightsBytes });
-  });
-
-  it("of a small net may take nine tenths, or half of what is not weights", () => {
-    const size = (oursBytes: number, weightsBytes: number) =>
-      smallNetShare({
-        ...{ model: "m", scheme: "w8", parameters: 1, sourceBytes: 1, names: "" },
-        ...{ oursBytes, theirsBytes: 1_000, weightsBytes },
-      });
-    expect(size(900, 100)).toBe(1);
-    expect(size(900, 800)).toBe(1);
-    expect(size(950, 900)).toBe(1);
-    expect(size(960, 900)).toBeGreaterThan(1);
   });
 
   it("read commands as tokens of a vocabulary, unknown words as 1", () => {

@@ -78,6 +78,32 @@ describe("hostile bytes", () => {
     expect(code(new Uint8Array(3_000).fill(0x81))).toBe("message-malformed");
   });
 
+  it("never bring a cost table that is too long, of negative times, or without a reason to be none", () => {
+    const table = definition("cost-table");
+    const good = samplePayloads["cost-table"];
+    const [entry] = good.table!.entries;
+    const entries = (count: number, change: object = {}) =>
+      Array.from({ length: count }, () => ({ ...entry, ...change }));
+    const codeOf = (change: object) => {
+      const payload = { ...good, ...change };
+      try {
+        decodeMessage(table, encode({ v: 1, ...sampleEnvelope, payload }));
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+      return "accepted";
+    };
+    expect(codeOf({ table: { entries: entries(200) } })).toBe("accepted");
+    expect(codeOf({ table: { entries: entries(201) } })).toBe("message-malformed");
+    expect(codeOf({ table: { entries: entries(100_000) } })).toBe("message-too-large");
+    const hostile = [{ timeNs: -1 }, { timeNs: Number.NaN }, { timeNs: 1e300 }, { channels: 0 }];
+    for (const change of [...hostile, { operator: "format-disk" }]) {
+      expect(codeOf({ table: { entries: entries(1, change) } })).toBe("message-malformed");
+    }
+    expect(codeOf({ table: null })).toBe("message-malformed");
+    expect(codeOf({ failure: { code: "x", why: "both" } })).toBe("message-malformed");
+  });
+
   it("never do worse than a code, whatever byte is wrong or missing", () => {
     for (let at = 0; at < good.length; at++) {
       const flipped = good.slice();

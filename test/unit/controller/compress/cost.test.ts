@@ -1,19 +1,24 @@
 /** Cost tables: the probes run, the steps are read off, and estimates add up. No time is judged here. */
+import { brotliCompressSync, constants } from "node:zlib";
+import { encode } from "cborg";
 import { describe, expect, it } from "vitest";
 import { channelSteps } from "../../../../controller/compress/cost/channel-steps.ts";
 import { estimateCost } from "../../../../controller/compress/cost/estimate.ts";
+import { foretellTime } from "../../../../controller/compress/cost/foretell.ts";
+import { keptShapes, keptShapesSchema } from "../../../../controller/compress/cost/kept-shapes.ts";
 import { costProbes } from "../../../../controller/compress/cost/probes.ts";
 import { inferShapes } from "../../../../controller/compress/infer-shapes.ts";
 import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { findPass } from "../../../../controller/compress/passes/registry.ts";
 import type { Model } from "../../../../controller/onnx/model.ts";
 import { floatTensor } from "../../../../controller/onnx/tensor.ts";
+import { decodeCostProbes, encodeCostProbes } from "../../../../shared/inference/cost-probes.ts";
 import {
   type CostEntry,
   type CostTable,
-  costTableSchema,
-  timeCostProbes,
+  costTimesSchema,
 } from "../../../../shared/inference/cost-table.ts";
+import { timeCostProbes } from "../../../../shared/inference/time-costs.ts";
 import { workbenchOf } from "./run-model.ts";
 import { buildModel, feedsOf, node } from "./sample-nets.ts";
 
@@ -50,11 +55,32 @@ describe("the probes of a cost table", () => {
     const wanted = new Set(["conv-3x3", "conv-1x1", "depthwise-3x3", "gemm", "add", "quantize"]);
     const small = costProbes().filter(({ channels }) => channels <= 16 || channels === 32);
     expect(new Set(small.map(({ operator }) => operator))).toEqual(wanted);
-    const table = costTableSchema.parse(await timeCostProbes(small, process.hrtime.bigint));
+    const packed = decodeCostProbes(encodeCostProbes(small));
+    const { table } = costTimesSchema.parse(await timeCostProbes(packed, process.hrtime.bigint));
     expect(table.entries.map(({ operator, type, channels }) => [operator, type, channels])).toEqual(
       small.map(({ operator, type, channels }) => [operator, type, channels]),
     );
     expect(table.entries.some(({ timeNs }) => timeNs > 0)).toBe(true);
+  });
+
+  it("are refused when they are something else, or unpack to more than a device can hold", () => {
+    const codeOf = (bytes: Uint8Array) => {
+      try {
+        return [...decodeCostProbes(bytes)].length;
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+    };
+    const file = (packed: Uint8Array) =>
+      encode({ schema: "fleetfit/cost-probes/1", probes: [new Uint8Array(packed)] });
+    const fast = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
+    const bomb = brotliCompressSync(new Uint8Array(64_000_000), fast);
+    expect(bomb.byteLength).toBeLessThan(10_000);
+    for (const bytes of [new Uint8Array(9), encode({}), file(new Uint8Array(9)), file(bomb)]) {
+      expect(codeOf(bytes)).toBe("costs-invalid");
+    }
+    expect(codeOf(file(brotliCompressSync(encode({ operator: "add" }))))).toBe("costs-invalid");
+    expect(codeOf(encodeCostProbes(costProbes().slice(0, 2)))).toBe(2);
   });
 
   it("hold the sizes from which the steps are read", () => {
@@ -118,6 +144,29 @@ async function quantized(model: Model, channels: number): Promise<Model> {
   });
   return result;
 }
+
+describe("a foretold time", () => {
+  it("needs the file and what was kept of it alone, and counts what is not covered", async () => {
+    const bench = workbenchOf(() => [feedsOf([1, 64, 8, 8])(1)]);
+    const kept = await keptShapes(net(64), bench);
+    const shapes = keptShapesSchema.parse(JSON.parse(JSON.stringify(kept)));
+    const costs = { table: madeUpTable(), processor: "vnni" } as const;
+    const foretold = foretellTime({ modelBytes: net(64).encode(), shapes }, costs)!;
+    expect(foretold.timeMs * 1e6).toBeCloseTo((await estimate(net(64), 64)).timeNs);
+    expect(foretold.notCovered).toEqual(["1 Tanh"]);
+  });
+
+  it("has nothing to rest on where the file does not run", async () => {
+    const nodes = [node("NoSuchOperator", ["x"], ["y"])];
+    const broken = buildModel({ opset: 13, inputShape: [1, 4], nodes, initializers: [] });
+    expect(
+      await keptShapes(
+        broken,
+        workbenchOf(() => [feedsOf([1, 4])(1)]),
+      ),
+    ).toBeNull();
+  });
+});
 
 describe("an estimate", () => {
   it("adds up products and elements, and names what it does not know", async () => {
