@@ -1,6 +1,11 @@
 /** Canonical bytes, signatures, bundles and claim tokens. */
 import { describe, expect, it } from "vitest";
-import { type Bundle, decodeBundle, encodeBundle } from "../../../shared/artifact/bundle.ts";
+import {
+  type Bundle,
+  decodeBundle,
+  encodeBundle,
+  modelInterfaceSchema,
+} from "../../../shared/artifact/bundle.ts";
 import { canonicalJson } from "../../../shared/artifact/canonical-json.ts";
 import { sha256Hex } from "../../../shared/artifact/hash.ts";
 import { installAlways } from "../../../shared/artifact/install-policy.ts";
@@ -147,6 +152,10 @@ describe("bundles", () => {
     ["reading the model as a tokenizer", { interface: reading({ ...step, asset: "model.onnx" }) }],
   ])("are refused %s", (_, change) => {
     expect(() => decoded(change)).toThrow(withCode("manifest-invalid"));
+  });
+  it.each(["model.onnx", "bundle.json", "../key"])("take no asset named %s", (name) => {
+    const parse = (one: string) => modelInterfaceSchema.safeParse(reading({ ...step, asset: one }));
+    expect([parse(name).success, parse("words.json").success]).toEqual([false, true]);
   });
 });
 
