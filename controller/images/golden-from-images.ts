@@ -11,6 +11,7 @@ import type { GoldenManifest } from "../../shared/evaluation/golden-set.ts";
 import { encodeNpy } from "../../shared/evaluation/npy.ts";
 import type { Model } from "../onnx/model.ts";
 import type { LabelledFile, LabelledFiles } from "./labelled-files.ts";
+import { classifierOutput, labelledGolden, samplesBytesMax } from "./labelled-golden.ts";
 import type { Picture } from "./preprocessing.ts";
 
 /** uint8 [H, W, C]. Rejects with an error that tells why for what is no picture. */
@@ -23,9 +24,6 @@ export interface ImageGolden {
   readonly interface: ModelInterface;
   readonly skipped: readonly { readonly path: string; readonly why: string }[];
 }
-
-/** Longest array of samples, in bytes: what the controller takes as one file of a golden set. */
-const samplesBytesMax = 2 ** 30 - 4_096;
 
 /** Errors: `golden-invalid` for too many pixels or a picture that cannot be decoded, `golden-mismatch`. */
 export async function goldenFromImages(
@@ -66,7 +64,10 @@ export async function goldenFromImages(
   if (kept.length === 0) throw new FleetError("golden-invalid", "no picture could be decoded");
   return {
     ...arraysOf(kept, samples.subarray(0, kept.length * sampleBytes), picture, name),
-    interface: interfaceOf(model, picture, labelled.classes),
+    interface: {
+      inputs: [picture.input],
+      output: classifierOutput(model, labelled.classes),
+    },
     skipped,
   };
 }
@@ -77,50 +78,11 @@ function arraysOf(
   { height, width, channels, input }: Picture,
   name: string,
 ): Pick<ImageGolden, "manifest" | "files"> {
-  const count = kept.length;
-  const int32 = (values: readonly number[]) => {
-    const data = Int32Array.from(values);
-    return encodeNpy({ dtype: "int32", shape: [count], data: new Uint8Array(data.buffer) });
-  };
-  const shape = [count, height, width, channels];
-  const regions = [...new Set(kept.flatMap(({ region }) => region ?? []))].sort();
-  const files = new Map([
-    ["images.npy", encodeNpy({ dtype: "uint8", shape, data: samples })],
-    ["labels.npy", int32(kept.map(({ label }) => label))],
-  ]);
-  if (regions.length > 0) {
-    files.set("regions.npy", int32(kept.map(({ region }) => regions.indexOf(region ?? ""))));
-  }
-  return {
-    files,
-    manifest: {
-      format: "fleetfit-golden/1",
-      name,
-      inputs: { [input.tensor]: { file: "images.npy" } },
-      labels: { file: "labels.npy" },
-      metric: { name: "top-1" },
-      ...(regions.length > 0 && {
-        slices: { region: { file: "regions.npy", names: regions } },
-      }),
-    },
-  };
-}
-
-function interfaceOf(
-  { graph }: Model,
-  picture: Picture,
-  classes: readonly string[],
-): ModelInterface {
-  const [tensor = ""] = graph.outputNames;
-  const scores = graph.producerOf(tensor)?.opType === "Softmax" ? "none" : "softmax";
-  const declared = graph.declaredShape(tensor)?.at(-1);
-  const count = typeof declared === "number" && declared > 0 ? declared : classes.length;
-  if (classes.length > count) {
-    throw new FleetError(
-      "golden-mismatch",
-      `there are ${classes.length} classes, the model tells ${count} apart: name its own with --classes`,
-    );
-  }
-  const labels = Array.from({ length: count }, (_, at) => classes[at] ?? `class ${at}`);
-  return { inputs: [picture.input], output: { kind: "classification", tensor, scores, labels } };
+  const shape = [kept.length, height, width, channels];
+  const images = encodeNpy({ dtype: "uint8", shape, data: samples });
+  return labelledGolden(
+    name,
+    { file: "images.npy", content: images, tensors: [input.tensor] },
+    kept,
+  );
 }

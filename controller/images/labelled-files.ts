@@ -67,8 +67,8 @@ export function byList(text: string, classes: readonly string[] | undefined): La
   return checked({ files, classes: names });
 }
 
-/** Numbers stand for themselves; names are numbered in their order. */
-function classesOf(labels: readonly string[]): string[] {
+/** The classes of labels that name none: numbers stand for themselves, names are numbered in their order. */
+export function classesOf(labels: readonly string[]): string[] {
   if (labels.every((label) => /^\d{1,6}$/.test(label))) {
     const highest = labels.reduce((most, label) => Math.max(most, Number(label)), -1);
     return Array.from({ length: Math.min(highest + 1, classesMax) }, (_, at) => String(at));
@@ -76,7 +76,8 @@ function classesOf(labels: readonly string[]): string[] {
   return [...new Set(labels)].toSorted(byText);
 }
 
-function numberOf(label: string, classes: readonly string[], path: string): number {
+/** Number of a class that is named or numbered; `path` says whose. Errors: `golden-invalid`. */
+export function numberOf(label: string, classes: readonly string[], path: string): number {
   const named = classes.indexOf(label);
   if (named >= 0) return named;
   const number = /^\d{1,6}$/.test(label) ? Number(label) : Number.NaN;

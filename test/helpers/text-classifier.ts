@@ -167,21 +167,26 @@ const sentences: Readonly<Record<(typeof languages)[number], readonly (readonly 
   ],
 };
 
+/** Labelled sentences with their languages; the second of each intent is rarer. */
+export function labelledTexts(count: number) {
+  const random = seededRandom(19);
+  return Array.from({ length: count }, () => {
+    const slice = languages[random.nextInt(languages.length)]!;
+    const intent = random.nextInt(intents.length);
+    const text = sentences[slice][intent]![random.nextInt(10) < 8 ? 0 : 1]!;
+    return { text, label: intents[intent]!, slice };
+  });
+}
+
 /** Files of a golden set of texts with their languages, by name. */
 export function textGolden(count = 600): Record<string, Uint8Array<ArrayBuffer>> {
-  const random = seededRandom(19);
+  const labelled = labelledTexts(count);
   const texts = new Uint8Array(count * textBytes);
-  const labels = new Uint8Array(count);
-  const regions = new Uint8Array(count);
-  for (let at = 0; at < count; at++) {
-    const language = random.nextInt(languages.length);
-    const intent = random.nextInt(intents.length);
-    const choices = sentences[languages[language]!][intent]!;
-    const sentence = choices[random.nextInt(10) < 8 ? 0 : 1]!;
-    texts.set(textSample(sentence, textBytes)!, at * textBytes);
-    labels[at] = intent;
-    regions[at] = language;
+  for (const [at, { text }] of labelled.entries()) {
+    texts.set(textSample(text, textBytes)!, at * textBytes);
   }
+  const labels = Uint8Array.from(labelled, ({ label }) => intents.indexOf(label));
+  const regions = Uint8Array.from(labelled, ({ slice }) => languages.indexOf(slice));
   const manifest = {
     format: "fleetfit-golden/1",
     name: "commands in two languages",

@@ -44,13 +44,14 @@ afterAll(async () => {
 
 async function take(
   version: string,
-  change: { modelBytes?: Uint8Array; tokenizer?: Uint8Array; golden?: object } = {},
+  change: { modelBytes?: Uint8Array; tokenizer?: Uint8Array | null; golden?: object } = {},
 ) {
   const { ctx } = controller;
   const files: Record<string, string> = {};
   const golden = { ...textGolden(), ...change.golden };
   for (const [name, bytes] of Object.entries(golden)) files[name] = await ctx.blobs.put(bytes);
-  const assets = { "tokenizer.json": await ctx.blobs.put(change.tokenizer ?? tokenizerBytes()) };
+  const { tokenizer = tokenizerBytes() } = change;
+  const assets = tokenizer === null ? {} : { "tokenizer.json": await ctx.blobs.put(tokenizer) };
   return importVersion(ctx, {
     model,
     version,
@@ -86,14 +87,7 @@ describe("a model of text", () => {
     await refused({ tokenizer: tokenizerBytes({ model: {} }) }, "tokenizer-invalid", /model/);
     const latin = textGolden()["texts.npy"]!.map((byte) => (byte === 0xc3 ? 0xfc : byte));
     await refused({ golden: { "texts.npy": latin } }, "golden-mismatch", /sample \d+ .* UTF-8/);
-    const missing = importVersion(controller.ctx, {
-      model,
-      version: "0",
-      sourceSha256: await controller.ctx.blobs.put(textModelBytes()),
-      golden: { manifest: "golden.json", files: {} },
-      interface: textInterface,
-    });
-    await expect(missing).rejects.toMatchObject({ code: expect.any(String) });
+    await refused({ tokenizer: null }, "artifact-missing", /tokenizer\.json, which was not sent/);
     expect(await findVersion(controller.ctx.db, model, "0")).toBeUndefined();
   });
 

@@ -1,32 +1,39 @@
-/** Golden sets out of what operators have: folders of labelled pictures. */
+/** Golden sets out of what operators have: folders of labelled pictures, lines of labelled texts. */
 import { readdirSync } from "node:fs";
 import { join, resolve, sep } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { systemFiles } from "../../../shared/adapters/system-files.ts";
 import { FleetError } from "../../../shared/errors.ts";
 import { writeFileAtomic } from "../../../shared/files/atomic-file.ts";
+import { parseTokenizer } from "../../../shared/inference/processing/tokenizer-file.ts";
+import { bytesInMemory } from "../../../shared/ports/byte-source.ts";
 import { goldenFromImages, type ImageGolden } from "../../images/golden-from-images.ts";
 import { byFolder, byList, type LabelledFiles } from "../../images/labelled-files.ts";
 import { type PictureOptions, pictureOf } from "../../images/preprocessing.ts";
 import { Model } from "../../onnx/model.ts";
+import { goldenFromTexts } from "../../texts/golden-from-texts.ts";
 import { type CommandGroup, withExamples, withJson } from "../command.ts";
 import { decoderIn } from "../image-decoder.ts";
 import { readFile, readModelFile } from "../model-file.ts";
 import { facts, progress, show } from "../output.ts";
 
-interface Flags extends PictureOptions {
+interface CommonFlags {
   readonly model: string;
   readonly out: string;
-  readonly labels?: string;
   readonly classes?: string;
   readonly name?: string;
-  readonly skipBroken?: boolean;
   readonly json?: boolean;
+}
+
+interface Flags extends CommonFlags, PictureOptions {
+  readonly labels?: string;
+  readonly skipBroken?: boolean;
 }
 
 export const goldenCommands: CommandGroup = {
   add(program, io) {
     const golden = program.command("golden").description("golden sets: what models are judged on");
+    addFromTexts(golden, io);
     const command = golden
       .command("from-images <dir>")
       .description("make a golden set and an interface out of labelled pictures")
@@ -66,10 +73,7 @@ export const goldenCommands: CommandGroup = {
             ["pictures", told.pictures],
             ["classes", told.classes],
             ["left out", skipped.map(({ path, why }) => `${path}: ${why}`).join("\n") || "none"],
-            [
-              "next",
-              `fleetfit compress ${flags.model} --golden ${join(flags.out, "golden.json")} --interface ${join(flags.out, "interface.json")}`,
-            ],
+            ["next", compressLine(flags)],
           ]),
         );
       });
@@ -109,10 +113,55 @@ const linesOf = (path: string) =>
     .map((line) => line.trim())
     .filter((line) => line !== "");
 
+interface TextFlags extends CommonFlags {
+  readonly tokenizer: string;
+  readonly length?: number;
+  readonly bytes?: number;
+}
+
+function addFromTexts(...[golden, io]: Parameters<CommandGroup["add"]>): void {
+  const command = golden
+    .command("from-texts <file>")
+    .description("make a golden set and an interface out of labelled texts")
+    .requiredOption("--model <file>", "ONNX file that takes the tokens")
+    .requiredOption("--tokenizer <file>", "tokenizer.json that makes them")
+    .requiredOption("--out <dir>", "where golden.json, its arrays, interface and tokenizer go")
+    .option("--length <tokens>", "how many the model takes, when it leaves that open", wholeOf)
+    .option("--bytes <number>", "of the longest text; by what is in the file otherwise", wholeOf)
+    .option("--classes <file>", "one class per line, in the model's order")
+    .option("--name <text>", "for people; the file's name otherwise")
+    .action(async (file: string, flags: TextFlags) => {
+      const tokenizer = readFile(flags.tokenizer);
+      parseTokenizer(flags.tokenizer, bytesInMemory(tokenizer));
+      const made = goldenFromTexts(Model.decode(readModelFile(flags.model)), textOf(file), {
+        name: flags.name ?? file.slice(-nameLengthMax),
+        classes: flags.classes === undefined ? undefined : linesOf(flags.classes),
+        length: flags.length,
+        bytes: flags.bytes,
+      });
+      const files = new Map([...made.files, ["tokenizer.json", tokenizer]]);
+      await write(resolve(flags.out), { ...made, files });
+      const answer = { out: flags.out, texts: made.count };
+      show(io, flags, answer, ({ texts }) =>
+        facts([
+          ["texts", texts],
+          ["next", compressLine(flags)],
+        ]),
+      );
+    });
+  withExamples(withJson(command), [
+    "golden from-texts commands.jsonl --model model.onnx --tokenizer tokenizer.json --out golden",
+    "golden from-texts commands.jsonl --model model.onnx --tokenizer tokenizer.json --out golden --length 64 --json",
+  ]);
+}
+
+const compressLine = ({ model, out }: CommonFlags) =>
+  `fleetfit compress ${model} --golden ${join(out, "golden.json")} --interface ${join(out, "interface.json")}`;
+
 /** The manifest comes last: a folder with one is whole. */
 async function write(
   out: string,
-  { manifest, files, interface: spec }: ImageGolden,
+  { manifest, files, interface: spec }: Pick<ImageGolden, "manifest" | "files" | "interface">,
 ): Promise<void> {
   const real = systemFiles();
   const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
@@ -133,6 +182,12 @@ function numberOf(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("not a number");
   return value;
+}
+
+function wholeOf(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,6}$/.test(text) && value > 0) return value;
+  throw new InvalidArgumentError("a whole number from 1 to 999999");
 }
 
 const numbersOf = (text: string) => text.split(",").map(numberOf);
