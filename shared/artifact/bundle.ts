@@ -75,7 +75,13 @@ export const inputSpecSchema = z.object({
   tensor: z.string().min(1).max(256),
   /** What a golden set stores and a client sends: one sample, without batch axis. */
   sample: z.object({ dtype: dtypeSchema, shape: sampleShapeSchema }),
-  steps: z.array(inputStepSchema).max(16),
+  steps: z
+    .array(inputStepSchema)
+    .max(16)
+    .refine(
+      (steps) => steps.slice(1).every(({ op }) => op !== "tokenize"),
+      "tokenize is the first step or none",
+    ),
 });
 export type InputSpec = z.infer<typeof inputSpecSchema>;
 
@@ -83,7 +89,8 @@ export type InputSpec = z.infer<typeof inputSpecSchema>;
 export function tokenizeStep({
   steps,
 }: Pick<InputSpec, "steps">): Extract<InputStep, { op: "tokenize" }> | undefined {
-  return steps.find((step) => step.op === "tokenize");
+  const [first] = steps;
+  return first?.op === "tokenize" ? first : undefined;
 }
 
 export const outputSpecSchema = z.discriminatedUnion("kind", [

@@ -129,9 +129,9 @@ describe("bundles", () => {
   const [model] = bundle.files;
   const asset = { ...model!, role: "asset" as const, name: "tokenizer.json" };
   const step = { op: "tokenize", asset: asset.name, length: 8, yields: "ids" } as const;
-  const reading = (op: object) => ({
+  const reading = (...steps: object[]) => ({
     ...bundle.interface,
-    inputs: [{ ...bundle.interface.inputs[0]!, steps: [op] }],
+    inputs: [{ ...bundle.interface.inputs[0]!, steps }],
   });
   const decoded = (change: object) => {
     const bytes = canonicalJson({ ...bundle, ...change } as never);
@@ -148,6 +148,7 @@ describe("bundles", () => {
       "with a file in the descriptor's place",
       { files: [model, { ...asset, name: "bundle.json" }] },
     ],
+    ["with tokens of tokens", { files: [model, asset], interface: reading(step, step) }],
     ["with a step that nobody knows", { interface: reading({ op: "rotate" }) }],
     ["reading the model as a tokenizer", { interface: reading({ ...step, asset: "model.onnx" }) }],
   ])("are refused %s", (_, change) => {

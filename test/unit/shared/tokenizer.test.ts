@@ -109,26 +109,25 @@ describe("a fixed number of tokens", () => {
 });
 
 describe("what cannot be read is refused with a code", () => {
-  it("bytes that are not UTF-8, and steps before the text", () => {
+  const step = { op: "tokenize", asset: "t.json", length: 4, yields: "ids" } as const;
+  const specOf = (dtype: "uint8" | "bool" | "float32", shape: number[]) => ({
+    tensor: "ids",
+    sample: { dtype, shape },
+    steps: [step],
+  });
+  const opened = (spec: ReturnType<typeof specOf>, bytes = tokenizerBytes()) =>
+    samplePreparer({ inputs: [spec] }, { "t.json": bytesInMemory(bytes) });
+
+  it("bytes that are not UTF-8, and samples that are no text", () => {
     const latin = new Uint8Array(bytesMax);
     latin.set([0x4b, 0xfc, 0x63]);
     expect(() => prepared(latin)).toThrow(withCode("golden-mismatch"));
-    const spec = {
-      tensor: "ids",
-      sample: { dtype: "uint8" as const, shape: [4] },
-      steps: [
-        { op: "cast" as const, to: "float32" as const },
-        { op: "tokenize" as const, asset: "t.json", length: 4, yields: "ids" as const },
-      ],
-    };
-    const prepare = samplePreparer(
-      { inputs: [spec] },
-      { "t.json": bytesInMemory(tokenizerBytes()) },
-    );
-    expect(() => prepare(spec, new Uint8Array(sampleBytes(spec)))).toThrow(
-      withCode("golden-mismatch"),
-    );
-    expect(() => samplePreparer({ inputs: [spec] }, {})).toThrow(withCode("artifact-missing"));
+    for (const spec of [specOf("float32", [4]), specOf("bool", [4]), specOf("uint8", [2, 2])]) {
+      const prepare = opened(spec);
+      expect(() => prepare(spec, new Uint8Array(sampleBytes(spec)))).toThrow(
+        withCode("golden-mismatch"),
+      );
+    }
   });
 
   const { model } = tokenizerJson;
@@ -146,17 +145,14 @@ describe("what cannot be read is refused with a code", () => {
     expect(() => prepared("light", change)).toThrow(withCode("tokenizer-invalid"));
   });
 
-  it("a file that is no JSON, or too long", () => {
-    const spec = {
-      tensor: "ids",
-      sample: { dtype: "uint8" as const, shape: [4] },
-      steps: [{ op: "tokenize" as const, asset: "t.json", length: 4, yields: "ids" as const }],
-    };
-    const opened = (bytes: Uint8Array) => () =>
-      samplePreparer({ inputs: [spec] }, { "t.json": bytesInMemory(bytes) });
-    expect(opened(Uint8Array.of(0x7b))).toThrow(withCode("tokenizer-invalid"));
-    expect(opened(tokenizerBytes().subarray(0, 400))).toThrow(withCode("tokenizer-invalid"));
-    expect(opened(new Uint8Array(tokenizerBytesMax + 1))).toThrow(withCode("too-large"));
+  it("a file that is missing, no JSON, or too long", () => {
+    const spec = specOf("uint8", [4]);
+    expect(() => samplePreparer({ inputs: [spec] }, {})).toThrow(withCode("artifact-missing"));
+    for (const bytes of [Uint8Array.of(0x7b), tokenizerBytes().subarray(0, 400)]) {
+      expect(() => opened(spec, bytes)).toThrow(withCode("tokenizer-invalid"));
+    }
+    const long = new Uint8Array(tokenizerBytesMax + 1);
+    expect(() => opened(spec, long)).toThrow(withCode("too-large"));
   });
 });
 
