@@ -51,10 +51,13 @@ export interface Judge {
 /** What a pass may do with models beside rewriting them. */
 export interface Workbench {
   /**
-   * Loads an ONNX file. The runtime fuses as little as it can (`basic`) unless told to run the model as
-   * a device would (`all`). Throws `onnx-malformed` for what the runtime refuses.
+   * Loads an ONNX file. The runtime fuses as little as it can (`basic`) unless told to run the model as it is
+   * (`disabled`) or as a device would (`all`). Throws `onnx-malformed` for what the runtime refuses.
    */
-  readonly load: (modelBytes: Uint8Array, optimization?: "basic" | "all") => Promise<LoadedModel>;
+  readonly load: (
+    modelBytes: Uint8Array,
+    optimization?: "disabled" | "basic" | "all",
+  ) => Promise<LoadedModel>;
   /** Other processes that may take a part of the samples; absent when there are none. */
   readonly loadBeside?: readonly LoadBeside[];
   /** Calibration samples, one a batch, the same ones in the same order each time. */

@@ -64,7 +64,7 @@ export function workbenchOf(
 /** A file in a session of this process. */
 export async function loadModel(
   modelBytes: Uint8Array,
-  optimization: "basic" | "all" = "basic",
+  optimization: "disabled" | "basic" | "all" = "basic",
 ): Promise<LoadedModel> {
   const session = await openSession(modelBytes, { optimization });
   const ranks = new Map(session.inputs.map(({ name, shape }) => [name, shape.length]));

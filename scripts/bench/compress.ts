@@ -193,14 +193,22 @@ function barsOf({
   commands,
   mismatches,
 }: Findings): Bar[] {
-  const timeRatios = times.map(({ oursMs, theirsMs }) => oursMs / theirsMs);
   const differences = parities.reduce((sum, { different }) => sum + different.length, 0);
   return [
     atMost("published accuracies that were not met", mismatches.length, 0),
     ...accuracyBars(duels),
     ...speedBars(speeds),
     ...sizeBars(sizes),
-    atMost("time to compress / theirs, worst", worstOf(timeRatios), 0.5),
+    atMost(
+      "time to compress / theirs, worst",
+      worstOf(times.map(({ oursMs, theirsMs }) => oursMs / theirsMs)),
+      0.5,
+    ),
+    atMost(
+      "time to compress / theirs with its preparation, as ours has, worst",
+      worstOf(times.map(({ oursMs, theirsPreparedMs }) => oursMs / theirsPreparedMs)),
+      0.5,
+    ),
     atMost(
       "search over all recipes on ResNet-8, 1,000 golden images, s",
       worstOf(commands.map(({ searchMs }) => searchMs / 1_000)),

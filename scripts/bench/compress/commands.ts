@@ -12,7 +12,7 @@ import { row } from "./contest.ts";
 import { cifarJpeg, plainBytes } from "./data/cifar.ts";
 import { sharedFile } from "./data/shared-files.ts";
 import { sharedModel } from "./subjects/shared-models.ts";
-import { rivalTimeMs } from "./time.ts";
+import { rivalTimesMs } from "./time.ts";
 
 type Say = (line: string) => void;
 
@@ -38,7 +38,7 @@ export async function timeCommands(folder: string, say: Say): Promise<CommandRes
   const searchMs = compress("search", []);
   const subject = await sharedModel("resnet8", say);
   const startMs = performance.now();
-  await rivalTimeMs(subject, folder, { repeats: 1, say });
+  await rivalTimesMs(subject, folder, { repeats: 1, only: "quantized", say });
   const theirOneFileMs = performance.now() - startMs;
   return { oneFileMs, theirOneFileMs, searchMs };
 }

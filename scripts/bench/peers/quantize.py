@@ -6,7 +6,8 @@ Judges nothing. Seconds are those of the quantizer's call alone, best of `repeat
 not in them.
 
 Job: {"model", "folder", "input": {"name", "dtype", "shape", "file", "count"}, "grid": "full" | "core" | "few" | "parity",
-"repeats": absent, or how often the one recipe whose time is compared runs instead of all the others}.
+"repeats": absent, or how often the recipe whose time is compared runs instead of all the others,
+"only": absent, or the name of the one recipe to run}.
 `input.file` holds `count` samples of `shape`, batch axis included.
 """
 
@@ -127,20 +128,26 @@ def static_recipes(job, samples, prepared):
             )
 
 
-def timed_recipe(job, samples, prepared):
-    """The recipe whose time is compared, from calibration to file."""
-    yield (
-        "timed",
-        "time",
-        lambda target: quantize_static(
-            prepared,
+def timed_recipes(job, samples, prepared):
+    """The recipe whose time is compared: from calibration to file, and with the preparation before it."""
+
+    def quantize(model, target):
+        quantize_static(
+            model,
             target,
             Samples(job["input"]["name"], samples),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-        ),
-    )
+        )
+
+    def prepare_and_quantize(target):
+        model = os.path.join(job["folder"], "prepared-in-time.onnx")
+        quant_pre_process(job["model"], model)
+        quantize(model, target)
+
+    yield "quantized", "time", lambda target: quantize(prepared, target)
+    yield "prepared and quantized", "time", prepare_and_quantize
 
 
 def one_thread():
@@ -267,7 +274,7 @@ def main():
     if job["grid"] == "parity":
         recipes = parity_recipes(job, samples)
     elif "repeats" in job:
-        recipes = timed_recipe(job, samples, prepared)
+        recipes = timed_recipes(job, samples, prepared)
     else:
         recipes = itertools.chain(
             static_recipes(job, samples, prepared),
@@ -276,6 +283,8 @@ def main():
             half_recipes(prepared),
         )
     for recipe, scheme, call in recipes:
+        if recipe != job.get("only", recipe):
+            continue
         run(recipe, scheme, call, job["folder"], prepared, job.get("repeats", 1))
 
 

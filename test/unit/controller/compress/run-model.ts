@@ -19,7 +19,7 @@ const sessionOptions: ort.InferenceSession.SessionOptions = {
 
 export async function loadModel(
   bytes: Uint8Array,
-  graphOptimizationLevel: "basic" | "all" = "all",
+  graphOptimizationLevel: "disabled" | "basic" | "all" = "all",
 ): Promise<LoadedModel> {
   const session = await ort.InferenceSession.create(bytes, {
     ...sessionOptions,
