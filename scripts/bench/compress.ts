@@ -2,14 +2,15 @@
  * Compression against the quantizers that exist, on the same files, samples and processor: accuracy, speed,
  * size, time to compress and parity. The parts are in `compress/`, the rivals' drivers in `peers/`.
  *
- * FLEETFIT_BENCH_MODELS (names, comma between) runs some of the models only.
+ * FLEETFIT_BENCH_MODELS (names, comma between) runs some of the models only. A run that is cut off goes on with
+ * the models that it had not done.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { publishedAccuracy } from "./compress/answer.ts";
 import { ourVariants } from "./compress/candidates.ts";
-import { type CommandResult, commandRows, timeCommands } from "./compress/commands.ts";
+import { commandRows, timeCommands } from "./compress/commands.ts";
 import {
   type Duel,
   duelRows,
@@ -18,73 +19,58 @@ import {
   type SpeedResult,
   speedRow,
 } from "./compress/contest.ts";
+import { type Findings, joined, keptFindings, nothingFound } from "./compress/findings.ts";
 import { holmRejections } from "./compress/grade.ts";
-import { compareMemory, type MemoryResult, memoryRow } from "./compress/memory.ts";
-import { checkFiles, compareScales, type ParityResult, parityRow } from "./compress/parity.ts";
+import { compareMemory, memoryRow } from "./compress/memory.ts";
+import { checkFiles, compareScales, parityRow } from "./compress/parity.ts";
 import { rivalVariants } from "./compress/rivals.ts";
 import { compareSizes, type SizeResult, sizeRow } from "./compress/size.ts";
 import type { Subject } from "./compress/subject.ts";
 import { type SubjectSource, subjectSources } from "./compress/subjects/registry.ts";
-import { compareTimes, type TimeResult, timeRow } from "./compress/time.ts";
+import { compareTimes, timeRow } from "./compress/time.ts";
 import { atLeast, atMost, type Bar, type Benchmark, type Outcome, type Row } from "./frame.ts";
 import { processorsBenchmark } from "./processors.ts";
-
-interface Findings {
-  readonly rows: Row[];
-  readonly duels: Duel[];
-  readonly speeds: SpeedResult[];
-  readonly sizes: SizeResult[];
-  readonly times: TimeResult[];
-  readonly parities: ParityResult[];
-  readonly memory: MemoryResult[];
-  readonly commands: CommandResult[];
-  /** Published accuracies that were not measured again, to the decimal that was published. */
-  readonly mismatches: string[];
-}
 
 export const compressBenchmark: Benchmark = {
   name: "compress",
   summary:
     "int8, int4 and float16 files: ours against onnxruntime's quantizer, NNCF and Neural Compressor",
   async run(say): Promise<Outcome> {
-    const findings: Findings = {
-      rows: [],
-      duels: [],
-      speeds: [],
-      sizes: [],
-      times: [],
-      parities: [],
-      memory: [],
-      commands: [],
-      mismatches: [],
-    };
+    const kept = keptFindings();
     const folder = mkdtempSync(path.join(tmpdir(), "fleetfit-compress-"));
+    const parts: Findings[] = [];
     try {
-      for (const source of chosenSources()) await measure(source, { folder, findings, say });
-      if (hasModel("resnet8")) await measureResnet8(folder, findings, say);
+      for (const source of chosenSources()) {
+        parts.push(await kept.once(source.name, () => measure(source, folder, say)));
+      }
+      if (hasModel("resnet8")) {
+        parts.push(await kept.once("resnet8-for-all", () => measureResnet8(folder, say)));
+      }
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
+    const findings = joined(parts);
     // A bar of which nothing was measured says nothing: some models only were run.
     const bars = barsOf(findings).filter(({ value }) => Number.isFinite(value));
-    if (!wantsAll()) return { rows: findings.rows, bars };
-    const processors = await processorsBenchmark.run(say);
-    const rows = [...findings.rows, ...processors.rows.map(processorRow)];
-    return { rows, bars: [...bars, ...processors.bars] };
+    const processors = wantsAll() ? await processorsBenchmark.run(say) : { rows: [], bars: [] };
+    kept.forget();
+    return {
+      rows: [...findings.rows, ...processors.rows.map(processorRow)],
+      bars: [...bars, ...processors.bars],
+    };
   },
 };
 
 /** What is measured on one model for all. */
-async function measureResnet8(
-  folder: string,
-  findings: Findings,
-  say: (line: string) => void,
-): Promise<void> {
+async function measureResnet8(folder: string, say: (line: string) => void): Promise<Findings> {
   const memory = await compareMemory(say);
   const commands = await timeCommands(folder, say);
-  findings.memory.push(memory);
-  findings.commands.push(commands);
-  findings.rows.push(memoryRow(memory), ...commandRows(commands));
+  return {
+    ...nothingFound,
+    rows: [memoryRow(memory), ...commandRows(commands)],
+    memory: [memory],
+    commands: [commands],
+  };
 }
 
 /** A row of the processors' own benchmark in the columns of this one. */
@@ -117,13 +103,13 @@ function chosenSources(): readonly SubjectSource[] {
 
 async function measure(
   source: SubjectSource,
-  to: { folder: string; findings: Findings; say: (line: string) => void },
-): Promise<void> {
-  const { findings } = to;
-  const say = (line: string) => to.say(`${source.name}: ${line}`);
+  parent: string,
+  tell: (line: string) => void,
+): Promise<Findings> {
+  const say = (line: string) => tell(`${source.name}: ${line}`);
   const subject = await source.open(say);
-  const folder = mkdtempSync(path.join(to.folder, "subject-"));
-  await checkSource(subject, findings);
+  const folder = mkdtempSync(path.join(parent, "subject-"));
+  const published = await checkSource(subject);
   const theirs = await rivalVariants(subject, folder, say);
   say(`${theirs.variants.length} files of the rivals`);
   const ours = await ourVariants(subject);
@@ -140,33 +126,40 @@ async function measure(
     ...(await compareScales(subject, folder, say)),
     await checkFiles(subject, ours.variants, folder, say),
   ];
-  findings.duels.push(...contest.duels);
-  findings.speeds.push(contest.speed);
-  findings.sizes.push(...sizes);
-  findings.times.push(time);
-  findings.parities.push(...parities);
-  findings.rows.push(
-    ...contest.duels.flatMap(duelRows),
-    speedRow(contest.speed),
-    ...sizes.map(sizeRow),
-    timeRow(time),
-    ...parities.map(parityRow),
-    ...refusalRows(source.name, [...theirs.refusals, ...ours.refusals, ...contest.refusals]),
-  );
   rmSync(folder, { recursive: true });
+  return {
+    ...nothingFound,
+    rows: [
+      ...published.rows,
+      ...contest.duels.flatMap(duelRows),
+      speedRow(contest.speed),
+      ...sizes.map(sizeRow),
+      timeRow(time),
+      ...parities.map(parityRow),
+      ...refusalRows(source.name, [...theirs.refusals, ...ours.refusals, ...contest.refusals]),
+    ],
+    duels: contest.duels,
+    speeds: [contest.speed],
+    sizes,
+    times: [time],
+    parities,
+    mismatches: published.mismatches,
+  };
 }
 
 /** The model and its data are read as they were meant: the published accuracy comes out. */
-async function checkSource(subject: Subject, { rows, mismatches }: Findings): Promise<void> {
+async function checkSource(subject: Subject): Promise<Pick<Findings, "rows" | "mismatches">> {
   const { name, published } = subject;
-  if (published === undefined) return;
+  if (published === undefined) return nothingFound;
   const measured = await publishedAccuracy(subject);
-  if (measured.toFixed(1) !== published.percent.toFixed(1)) mismatches.push(name);
+  const isMet = measured.toFixed(1) === published.percent.toFixed(1);
   const values = { ours: null, theirs: null, figure: published.percent };
   const note = "the figure is the published one";
-  rows.push(
-    row("source %", name, `n ${published.samples.count}`, { fp32: measured, ...values, note }),
-  );
+  const what = `n ${published.samples.count}`;
+  return {
+    rows: [row("source %", name, what, { fp32: measured, ...values, note })],
+    mismatches: isMet ? [] : [name],
+  };
 }
 
 /** Recipes that made no file, one row per reason. */

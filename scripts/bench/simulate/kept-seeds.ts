@@ -4,9 +4,9 @@
  * Invariants: seeds are taken from a file only when the programs that made them are the same to the byte; a
  * line that was torn when the machine went down is a seed that was not run.
  */
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { sourceHash } from "../source-hash.ts";
 import type { Job } from "./jobs.ts";
 import type { Ran } from "./summary.ts";
 
@@ -24,7 +24,7 @@ export interface KeptSeeds {
 
 /** Opens what an earlier run of the same programs left in `folder`; `root` is where the programs lie. */
 export function keptSeeds(root: string, folder: string): KeptSeeds {
-  const file = path.join(folder, `${hashOf(root)}.jsonl`);
+  const file = path.join(folder, `${sourceHash(root, sources)}.jsonl`);
   fs.mkdirSync(folder, { recursive: true });
   const done = linesOf(file);
   const names = new Set(done.map(({ job }) => nameOf(job)));
@@ -46,23 +46,4 @@ function linesOf(file: string): Ran[] {
   // What was torn is cut off, so that the next line begins where a line begins.
   fs.writeFileSync(file, whole.map((line) => `${line}\n`).join(""));
   return whole.map((line) => JSON.parse(line) as Ran);
-}
-
-function hashOf(root: string): string {
-  const hash = createHash("sha256");
-  for (const source of sources) {
-    for (const file of filesIn(path.join(root, source))) {
-      hash.update(`${path.relative(root, file)}\n`).update(fs.readFileSync(file));
-    }
-  }
-  return hash.digest("hex").slice(0, 16);
-}
-
-function filesIn(place: string): string[] {
-  if (fs.statSync(place).isFile()) return [place];
-  return fs
-    .readdirSync(place, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.join(entry.parentPath, entry.name))
-    .sort();
 }
