@@ -62,7 +62,7 @@ const projectRoot = path.resolve(import.meta.dirname, "../../..");
 export interface KeptFindings {
   /** What an earlier run found under this name, or what `find` finds now. */
   once(name: string, find: () => Promise<Findings>): Promise<Findings>;
-  /** When all is told: the next run begins anew. */
+  /** When a whole run has been told: the next one begins anew. */
   forget(): void;
 }
 
