@@ -5,6 +5,6 @@ import { z } from "zod";
 export const foretellBoundSchema = z.object({
   /** The emulation is two to three orders slower than the runtime. 0 for no foretelling. */
   samplesMax: z.int().min(0).max(100_000).default(200),
-  timeMaxMs: z.int().min(100).max(3_600_000).default(20_000),
+  timeMaxMs: z.int().min(100).max(3_600_000).default(10_000),
 });
 export type ForetellBound = z.infer<typeof foretellBoundSchema>;
