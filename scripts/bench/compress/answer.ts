@@ -8,7 +8,7 @@ const batchMax = 50;
 /** The first output of each sample, in the samples' order, `most` of them in a run. Throws `onnx-malformed` for a refused file. */
 export async function answersOf(
   file: Uint8Array,
-  subject: Subject,
+  subject: Pick<Subject, "input">,
   samples: Samples,
   most = batchMax,
 ): Promise<Answer[]> {
@@ -49,7 +49,12 @@ export async function publishedAccuracy(subject: Subject): Promise<number> {
 }
 
 /** `count` samples from `start` on as one input of the model. */
-export function feedOf(subject: Subject, samples: Samples, start: number, count: number): Feed {
+export function feedOf(
+  subject: Pick<Subject, "input">,
+  samples: Samples,
+  start: number,
+  count: number,
+): Feed {
   const { input } = subject;
   const length = sampleLength(subject);
   return {

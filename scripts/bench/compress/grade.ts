@@ -1,7 +1,7 @@
 /** How many samples each file answers rightly, and which file a side would pick by that. */
 import { sha256Hex } from "../../../shared/artifact/hash.ts";
-import { isFleetError } from "../../../shared/errors.ts";
-import { answersOf, rightAnswers } from "./answer.ts";
+import { rightAnswers } from "./answer.ts";
+import { answerAll } from "./answer-all.ts";
 import { type Subject, takeSamples } from "./subject.ts";
 import type { Variant } from "./variant.ts";
 
@@ -24,24 +24,22 @@ export async function gradeAll(
   indices: Uint32Array,
 ): Promise<Grades> {
   const samples = takeSamples(subject, subject.labelled, indices);
-  const graded: Graded[] = [];
-  const refusals: { recipe: string; reason: string }[] = [];
   // Several recipes may come to one file, of which one run is enough.
-  const known = new Map<string, readonly boolean[]>();
-  for (const variant of variants) {
-    const hash = sha256Hex(variant.bytes);
-    try {
-      const right =
-        known.get(hash) ??
-        rightAnswers(subject, await answersOf(variant.bytes, subject, samples), indices);
-      known.set(hash, right);
-      graded.push({ variant, right, hits: right.filter(Boolean).length });
-    } catch (error) {
-      const reason = isFleetError(error) ? error.message : String(error);
-      refusals.push({ recipe: variant.name, reason: `onnxruntime-node: ${reason}`.slice(0, 300) });
+  const groups = [...Map.groupBy(variants, ({ bytes }) => sha256Hex(bytes)).values()];
+  const graded = new Map<Variant, Graded>();
+  const refusals: { recipe: string; reason: string }[] = [];
+  const files = groups.map(([first]) => first!.bytes);
+  await answerAll(files, subject, samples, (at, answer) => {
+    if ("reason" in answer) {
+      const reason = `onnxruntime-node: ${answer.reason}`.slice(0, 300);
+      refusals.push(...groups[at]!.map(({ name }) => ({ recipe: name, reason })));
+      return;
     }
-  }
-  return { graded, refusals };
+    const right = rightAnswers(subject, answer.answers, indices);
+    const hits = right.filter(Boolean).length;
+    for (const variant of groups[at]!) graded.set(variant, { variant, right, hits });
+  });
+  return { graded: variants.flatMap((variant) => graded.get(variant) ?? []), refusals };
 }
 
 /** The file with the most right answers; of equal ones the smallest. Undefined of none. */

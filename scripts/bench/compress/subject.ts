@@ -78,7 +78,7 @@ export function calibrationOf(subject: Subject, count = calibrationCount): Sampl
 }
 
 /** Numbers of one sample. */
-export function sampleLength({ input }: Subject): number {
+export function sampleLength({ input }: Pick<Subject, "input">): number {
   return input.shape.reduce((product, size) => product * size, 1);
 }
 
