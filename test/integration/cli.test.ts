@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { runCli } from "../../controller/cli/program.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { decodeClaimToken } from "../../shared/protocol/claim-token.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
 
@@ -27,19 +27,7 @@ afterAll(async () => {
   remove();
 });
 
-async function fleetfit(...args: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const exitCode = await runCli(args, {
-    out: (text) => out.push(text),
-    err: (text) => err.push(text),
-    interactive: false,
-    env: { FLEETFIT_DATA_DIR: dataDir },
-    run: async () => 1,
-    sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
-  });
-  return { exitCode, out: out.join("\n"), err: err.join("\n") };
-}
+const fleetfit = (...args: string[]) => fleetfitCommand(args, dataDir);
 
 const importArgs = (version: string) => [
   ...["model", "import", join(folder, "tiny.onnx"), "--name", "tiny", "--version", version],

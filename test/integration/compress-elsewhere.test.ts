@@ -3,7 +3,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { runCli } from "../../controller/cli/program.ts";
 import type { CompressionReport } from "../../controller/report/compression-report.ts";
 import { systemFiles } from "../../shared/adapters/system-files.ts";
 import { readIsa } from "../../shared/devices/isa.ts";
@@ -13,6 +12,7 @@ import {
   processorOf,
   processors,
 } from "../../shared/devices/processor.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import {
   saturatingGolden,
   saturatingInterface,
@@ -36,25 +36,17 @@ const classes = [
 ];
 
 async function compress(...flags: string[]): Promise<string> {
-  const printed: string[] = [];
-  const told: string[] = [];
-  const exitCode = await runCli(
-    [
-      ...["compress", join(folder, "model.onnx"), "--golden", join(folder, "golden.json")],
-      ...["--interface", join(folder, "interface.yaml"), "--config-dir", folder],
-      ...["--class", "x86-avx2", "--out", out, ...flags],
-    ],
-    {
-      out: (text) => printed.push(text),
-      err: (text) => told.push(text),
-      interactive: false,
-      env: {},
-      run: async () => 1,
-      sleep: async () => {},
-    },
-  );
-  expect(exitCode, told.join("\n")).toBe(0);
-  return printed.join("\n");
+  const {
+    exitCode,
+    out: printed,
+    err,
+  } = await fleetfitCommand([
+    ...["compress", join(folder, "model.onnx"), "--golden", join(folder, "golden.json")],
+    ...["--interface", join(folder, "interface.yaml"), "--config-dir", folder],
+    ...["--class", "x86-avx2", "--out", out, ...flags],
+  ]);
+  expect(exitCode, err).toBe(0);
+  return printed;
 }
 
 describe("a class of x86 without VNNI", () => {

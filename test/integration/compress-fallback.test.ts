@@ -3,12 +3,12 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { runCli } from "../../controller/cli/program.ts";
 import { makeGraph, makeModel, makeNode, makeValueInfo } from "../../controller/onnx/build.ts";
 import { encodeModel } from "../../controller/onnx/proto.ts";
 import { floatTensor } from "../../controller/onnx/tensor.ts";
 import type { CompressionReport } from "../../controller/report/compression-report.ts";
 import { seededRandom } from "../../shared/prng.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface } from "../helpers/tiny-classifier.ts";
 
@@ -73,25 +73,18 @@ describe("layers that fall back to float", () => {
     writeFileSync(join(folder, "tiny.yaml"), stringify(tinyInterface));
     const recipes = [recipe("strict", false), recipe("lenient", true)];
     writeFileSync(join(folder, "recipes.yaml"), stringify({ recipes }));
-    const printed: string[] = [];
-    const told: string[] = [];
-    const exitCode = await runCli(
-      [
-        ...["compress", join(folder, "branched.onnx"), "--golden", join(folder, "golden.json")],
-        ...["--interface", join(folder, "tiny.yaml"), "--out", join(folder, "variants")],
-        ...["--recipe", join(folder, "recipes.yaml"), "--no-measure", "--json"],
-      ],
-      {
-        out: (text) => printed.push(text),
-        err: (text) => told.push(text),
-        interactive: false,
-        env: {},
-        run: async () => 1,
-        sleep: async () => {},
-      },
-    );
-    expect(exitCode, told.join("\n")).toBe(0);
-    report = JSON.parse(printed.join("\n"));
+
+    const {
+      exitCode,
+      out: printed,
+      err,
+    } = await fleetfitCommand([
+      ...["compress", join(folder, "branched.onnx"), "--golden", join(folder, "golden.json")],
+      ...["--interface", join(folder, "tiny.yaml"), "--out", join(folder, "variants")],
+      ...["--recipe", join(folder, "recipes.yaml"), "--no-measure", "--json"],
+    ]);
+    expect(exitCode, err).toBe(0);
+    report = JSON.parse(printed);
   });
 
   const found = (name: string) => report.variants.find(({ recipe: each }) => each === name)!;

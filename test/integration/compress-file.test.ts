@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { runCli } from "../../controller/cli/program.ts";
 import type { CompressionReport } from "../../controller/report/compression-report.ts";
 import { encodeNpy } from "../../shared/evaluation/npy.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { temporaryFolder } from "../helpers/test-controller.ts";
 import { tinyGolden, tinyInterface, tinyModelBytes } from "../helpers/tiny-classifier.ts";
 
@@ -23,23 +23,10 @@ beforeAll(() => {
 afterAll(remove);
 
 async function compress(out: string, ...flags: string[]) {
-  const printed: string[] = [];
-  const told: string[] = [];
-  const exitCode = await runCli(
-    [
-      ...["compress", model, "--interface", interfaceFile, "--out", join(folder, out)],
-      ...["--recipe", "fp16", "--recipe", "int8-static", "--no-measure", "--json", ...flags],
-    ],
-    {
-      out: (text) => printed.push(text),
-      err: (text) => told.push(text),
-      interactive: false,
-      env: {},
-      run: async () => 1,
-      sleep: async () => {},
-    },
-  );
-  return { exitCode, out: printed.join("\n"), err: told.join("\n") };
+  return fleetfitCommand([
+    ...["compress", model, "--interface", interfaceFile, "--out", join(folder, out)],
+    ...["--recipe", "fp16", "--recipe", "int8-static", "--no-measure", "--json", ...flags],
+  ]);
 }
 
 const made = (out: string, name: string) => join(folder, out, "int8-static", name);

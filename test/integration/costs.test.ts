@@ -4,13 +4,13 @@
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
-import { runCli } from "../../controller/cli/program.ts";
 import { costProbes } from "../../controller/compress/cost/probes.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { costsOf, orderCosts } from "../../controller/measure/costs.ts";
 import { systemProcesses } from "../../shared/adapters/system-processes.ts";
 import { generateKeyPair } from "../../shared/artifact/signature.ts";
 import type { Processes } from "../../shared/ports/processes.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { claimFor, deviceDir, prepareTinyModel } from "../helpers/small-fleet.ts";
 import { startTestAgent } from "../helpers/test-agent.ts";
 import { startTestController, temporaryFolder } from "../helpers/test-controller.ts";
@@ -69,19 +69,7 @@ const answered = (id = device) =>
 const isAsked = (times: number) =>
   until("the child to be asked", async () => (asked === times ? true : undefined));
 
-async function fleetfit(...args: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const exitCode = await runCli(args, {
-    out: (text) => out.push(text),
-    err: (text) => err.push(text),
-    interactive: false,
-    env: { FLEETFIT_DATA_DIR: deviceDir(folder, "controller") },
-    run: async () => 1,
-    sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
-  });
-  return { exitCode, out: out.join("\n"), err: err.join("\n") };
-}
+const fleetfit = (...args: string[]) => fleetfitCommand(args, deviceDir(folder, "controller"));
 
 beforeAll(async () => {
   controller = await startTestController(deviceDir(folder, "controller"));

@@ -3,11 +3,11 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCli } from "../../controller/cli/program.ts";
 import { makeGraph, makeModel, makeNode, makeValueInfo } from "../../controller/onnx/build.ts";
 import { encodeModel } from "../../controller/onnx/proto.ts";
 import { floatTensor } from "../../controller/onnx/tensor.ts";
 import { decodeNpy } from "../../shared/evaluation/npy.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { temporaryFolder } from "../helpers/test-controller.ts";
 
 const { folder, remove } = temporaryFolder();
@@ -52,19 +52,7 @@ beforeAll(async () => {
   }
 });
 
-async function fleetfit(...args: string[]) {
-  const printed: string[] = [];
-  const told: string[] = [];
-  const exitCode = await runCli(args, {
-    out: (text) => printed.push(text),
-    err: (text) => told.push(text),
-    interactive: false,
-    env: {},
-    run: async () => 1,
-    sleep: async () => {},
-  });
-  return { exitCode, out: printed.join("\n"), err: told.join("\n") };
-}
+const fleetfit = (...args: string[]) => fleetfitCommand(args);
 
 const make = (out: string, ...flags: string[]) =>
   fleetfit(

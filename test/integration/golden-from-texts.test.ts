@@ -2,10 +2,10 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCli } from "../../controller/cli/program.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { decodeNpy } from "../../shared/evaluation/npy.ts";
 import { textOf } from "../../shared/inference/processing/text.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import {
   labelledTexts,
@@ -29,19 +29,7 @@ afterAll(async () => {
   remove();
 });
 
-async function fleetfit(...args: string[]) {
-  const printed: string[] = [];
-  const told: string[] = [];
-  const exitCode = await runCli(args, {
-    out: (text) => printed.push(text),
-    err: (text) => told.push(text),
-    interactive: false,
-    env: { FLEETFIT_DATA_DIR: join(folder, "controller") },
-    run: async () => 1,
-    sleep: async () => {},
-  });
-  return { exitCode, out: printed.join("\n"), err: told.join("\n") };
-}
+const fleetfit = (...args: string[]) => fleetfitCommand(args, join(folder, "controller"));
 
 const make = (rows: readonly unknown[], out: string, ...flags: string[]) => {
   const texts = join(folder, "texts.jsonl");

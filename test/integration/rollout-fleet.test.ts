@@ -7,9 +7,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { RunningAgent } from "../../agent/agent.ts";
-import { runCli } from "../../controller/cli/program.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { getDevice } from "../../controller/fleet/devices.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { claimFor, prepareTinyModel } from "../helpers/small-fleet.ts";
 import { startTestAgent } from "../helpers/test-agent.ts";
 import { startTestController, temporaryFolder } from "../helpers/test-controller.ts";
@@ -61,19 +61,7 @@ async function prepareChoice(version: string): Promise<void> {
     .execute();
 }
 
-async function fleetfit(...args: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const exitCode = await runCli(args, {
-    out: (text) => out.push(text),
-    err: (text) => err.push(text),
-    interactive: false,
-    env: { FLEETFIT_DATA_DIR: dataDir },
-    run: async () => 1,
-    sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
-  });
-  return { exitCode, out: out.join("\n"), err: err.join("\n") };
-}
+const fleetfit = (...args: string[]) => fleetfitCommand(args, dataDir);
 
 const json = async (...args: string[]) => JSON.parse((await fleetfit(...args, "--json")).out);
 const asBob = ["--token-file", bob];
