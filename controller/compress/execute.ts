@@ -28,15 +28,8 @@ export interface LoadedModel {
   readonly close: () => Promise<void>;
 }
 
-/** A model in another process, which computes while this one does. */
-export interface ModelBeside {
-  /** Runs samples, one a batch; resolves with the outputs of each in their order. */
-  readonly run: (samples: readonly Feeds[]) => Promise<readonly Outputs[]>;
-  readonly close: () => Promise<void>;
-}
-
-/** Loads an ONNX file in another process, as `Workbench.load` does in this one. */
-export type LoadBeside = (modelBytes: Uint8Array) => Promise<ModelBeside>;
+/** Loads an ONNX file in another process, which computes while this one does, and runs it as it is. */
+export type LoadBeside = (modelBytes: Uint8Array) => Promise<LoadedModel>;
 
 export type Batches = Iterable<Feeds> | AsyncIterable<Feeds>;
 

@@ -20,6 +20,7 @@ import type { GoldenSet } from "../../shared/evaluation/golden-set.ts";
 import { type Assets, samplePreparer } from "../../shared/inference/processing/registry.ts";
 import type { Clock } from "../../shared/ports/clock.ts";
 import { permutation, seededRandom } from "../../shared/prng.ts";
+import { fitted } from "../compress/calibration/fit.ts";
 import { type Emulation, emulate } from "../compress/emulate/emulate.ts";
 import { saturationRisks } from "../compress/emulate/saturation.ts";
 import type { Feeds, Outputs } from "../compress/execute.ts";
@@ -27,7 +28,7 @@ import { nodeLabel } from "../compress/quantize/selection.ts";
 import { Model } from "../onnx/model.ts";
 import type { ForetellBound } from "./foretell-bound.ts";
 import { type Answers, compareWithSource, exactScoreOf } from "./score.ts";
-import { answersOf, batches, fitted, loadModel } from "./workbench.ts";
+import { answersOf, batches, loadModel } from "./workbench.ts";
 
 /** Fewest that can decide: with nine samples, all of them worse, McNemar's p is above 0.001. */
 const samplesMin = 10;

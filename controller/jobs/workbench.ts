@@ -19,6 +19,7 @@ import {
 } from "../../shared/inference/processing/registry.ts";
 import { type Feed, openSession } from "../../shared/inference/session.ts";
 import type { CalibrationCache } from "../compress/calibration/cache.ts";
+import { fitted } from "../compress/calibration/fit.ts";
 import type {
   Feeds,
   Judge,
@@ -80,10 +81,7 @@ export function loadBeside(helper: Helper): LoadBeside {
     const model = await helper.open(modelBytes);
     const ranks = new Map(Object.entries(model.ranks));
     return {
-      async run(samples) {
-        const results = await model.run(samples.map((feeds) => feedsFor(feeds, ranks)));
-        return results.map(outputsOf);
-      },
+      run: async (feeds) => outputsOf(await model.run(feedsFor(feeds, ranks))),
       close: () => model.close(),
     };
   };
@@ -105,11 +103,6 @@ function outputsOf(results: Readonly<Record<string, OutputTensor>>): Outputs {
       { type: dtype as DataType, shape, data },
     ]),
   );
-}
-
-/** A sample's shape carries a batch axis of 1, which models of one sample have not. */
-export function fitted(shape: readonly number[], rank: number | undefined): readonly number[] {
-  return rank === shape.length - 1 ? shape.slice(1) : shape;
 }
 
 /** One sample per batch: memory does not grow with their number. */

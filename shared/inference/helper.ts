@@ -16,10 +16,8 @@ export interface Helper {
 export interface OpenedModel {
   /** How many axes each input has; 0 where that is not known. */
   readonly ranks: Readonly<Record<string, number>>;
-  /** Runs samples in their order, after those of earlier calls. Errors: those of a runner. */
-  run(
-    samples: readonly Readonly<Record<string, Feed>>[],
-  ): Promise<readonly Readonly<Record<string, OutputTensor>>[]>;
+  /** Runs it after the earlier calls. Errors: those of a runner. */
+  run(feeds: Readonly<Record<string, Feed>>): Promise<Readonly<Record<string, OutputTensor>>>;
   close(): Promise<void>;
 }
 
@@ -50,7 +48,7 @@ export async function startHelper(
       const { opened, ranks } = await channel.call("open", { modelBytes }, startTimeoutMs);
       return {
         ranks,
-        run: (samples) => channel.call("run", { opened, samples }, callTimeoutMs),
+        run: (feeds) => channel.call("run", { opened, feeds }, callTimeoutMs),
         async close() {
           await channel.call("shut", { opened }, callTimeoutMs);
         },

@@ -1,8 +1,8 @@
 /**
  * The models that another process has this one run, one at a time: tensors in, tensors out.
  *
- * Invariants: calls are served in the order in which they come, so that the samples of an earlier call
- * are done first; a call that names a model which is no longer open is refused.
+ * Invariants: calls are served in the order in which they come, so that an earlier one is done
+ * first; a call that names a model which is no longer open is refused.
  */
 import { FleetError } from "../errors.ts";
 import type { OutputTensor } from "./processing/answer.ts";
@@ -28,16 +28,14 @@ export class OpenedModels {
 
   run(
     opened: number,
-    samples: readonly Readonly<Record<string, Feed>>[],
-  ): Promise<Record<string, OutputTensor>[]> {
+    feeds: Readonly<Record<string, Feed>>,
+  ): Promise<Record<string, OutputTensor>> {
     return this.#inTurn(async () => {
       const session = this.#session;
       if (session === undefined || opened !== this.#opened) {
         throw new FleetError("model-missing", "the model is no longer open");
       }
-      const results: Record<string, OutputTensor>[] = [];
-      for (const sample of samples) results.push(await session.run(sample));
-      return results;
+      return session.run(feeds);
     });
   }
 

@@ -70,7 +70,7 @@ function perform(request: RunnerRequest): Promise<unknown> | unknown {
     case "open":
       return opened.open(request.id, request.modelBytes);
     case "run":
-      return opened.run(request.opened, request.samples);
+      return opened.run(request.opened, request.feeds);
     case "shut":
       return opened.shut(request.opened);
     case "time-costs":

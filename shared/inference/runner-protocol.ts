@@ -23,8 +23,8 @@ const tensorSchema = z.object({
   data: z.custom<TypedData>((value) => ArrayBuffer.isView(value)),
 });
 
-/** Tensors by name, of one sample each. */
-const tensorsSchema = z.array(z.record(z.string(), tensorSchema)).readonly();
+/** Tensors by name. */
+const tensorsSchema = z.record(z.string(), tensorSchema);
 
 export const runnerRequestSchema = z.discriminatedUnion("call", [
   z.object({
@@ -48,12 +48,7 @@ export const runnerRequestSchema = z.discriminatedUnion("call", [
   z.object({ call: z.literal("memory"), ...addressed }),
   // A model without an interface, for a process that helps another one: tensors in, tensors out.
   z.object({ call: z.literal("open"), id: z.int(), modelBytes: bytesSchema }),
-  z.object({
-    call: z.literal("run"),
-    id: z.int(),
-    opened: z.int(),
-    samples: tensorsSchema,
-  }),
+  z.object({ call: z.literal("run"), id: z.int(), opened: z.int(), feeds: tensorsSchema }),
   z.object({ call: z.literal("shut"), id: z.int(), opened: z.int() }),
   /** Needs no model. */
   z.object({ call: z.literal("time-costs"), id: z.int(), probesPath: z.string() }),
@@ -104,7 +99,7 @@ const answerSchema: z.ZodType<Answer> = z.discriminatedUnion("kind", [
     score: doubleSchema,
     scores: floatsSchema,
   }),
-  z.object({ kind: z.literal("tensors"), tensors: z.record(z.string(), tensorSchema) }),
+  z.object({ kind: z.literal("tensors"), tensors: tensorsSchema }),
 ]);
 
 /** What each call answers; the child's answers are checked like anything from outside. */

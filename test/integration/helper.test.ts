@@ -36,9 +36,9 @@ function counted(by: Helper) {
   const seen = { samples: 0 };
   const load = async (bytes: Uint8Array) => {
     const model = await loadBeside(by)(bytes);
-    const run: typeof model.run = async (batch) => {
-      const results = await model.run(batch);
-      seen.samples += results.length;
+    const run: typeof model.run = async (stack) => {
+      const results = await model.run(stack);
+      seen.samples += [...stack.values()][0]!.shape[0]!;
       return results;
     };
     return { ...model, run };
@@ -80,12 +80,12 @@ describe("a helper", () => {
     const first = await helper.open(bytes);
     expect(first.ranks).toEqual({ x: 4 });
     const second = await helper.open(bytes);
-    await expect(first.run([feeds])).rejects.toEqual(code("model-missing"));
+    await expect(first.run(feeds)).rejects.toEqual(code("model-missing"));
     await first.close();
-    const [one, two] = await second.run([feeds, feeds]);
+    const [one, two] = await Promise.all([second.run(feeds), second.run(feeds)]);
     expect(one).toEqual(two);
     await second.close();
-    await expect(second.run([feeds])).rejects.toEqual(code("model-missing"));
+    await expect(second.run(feeds)).rejects.toEqual(code("model-missing"));
     await expect(helper.open(Uint8Array.of(1, 2, 3))).rejects.toEqual(code("onnx-malformed"));
   });
 

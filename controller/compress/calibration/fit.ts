@@ -54,9 +54,14 @@ function inputFault(input: InputFact, value: TensorValue | undefined): string | 
   return at < 0 ? undefined : `input ${name} holds ${value.data[at]} at ${at}: correct or drop it`;
 }
 
-/** Equal lengths where the model fixes one; a batch axis of 1 may be missing in the model. */
+/** A sample's shape carries a batch axis of 1, which models of one sample have not. */
+export function fitted(shape: readonly number[], rank: number | undefined): readonly number[] {
+  return rank === shape.length - 1 && shape[0] === 1 ? shape.slice(1) : shape;
+}
+
+/** Equal lengths where the model fixes one. */
 function fits(wanted: readonly Dim[], actual: readonly number[]): boolean {
-  const shape = actual.length === wanted.length + 1 && actual[0] === 1 ? actual.slice(1) : actual;
+  const shape = fitted(actual, wanted.length);
   if (shape.length !== wanted.length) return false;
   return wanted.every((dim, axis) => typeof dim !== "number" || dim <= 0 || dim === shape[axis]);
 }

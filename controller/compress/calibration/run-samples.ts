@@ -2,22 +2,27 @@
  * Runs a model on samples: in this process and, meanwhile, in those that have it loaded beside.
  *
  * Each other process is kept busy with a batch or two; what they have no time for runs here. A batch that
- * fails elsewhere, for whatever reason, runs here again, where its fault is told as that of a sample.
+ * fails, wherever it ran, runs here again sample by sample, where its fault is told as that of a sample.
  *
  * Invariants: results come in the order of the samples, however they were spread, so that whatever is
  * collected from them is the same to the last bit; what is under way is bounded.
  */
 import { FleetError, isFleetError } from "../../../shared/errors.ts";
 import { release } from "../../../shared/inference/processing/typed-data.ts";
-import type { Batches, Feeds, LoadedModel, ModelBeside, Outputs } from "../execute.ts";
+import type { Batches, Feeds, Outputs } from "../execute.ts";
+
+/** Runs samples; resolves with the outputs of each in their order. */
+export type RunsSamples = (samples: readonly Feeds[]) => Promise<readonly Outputs[]>;
 
 export interface RunSamplesOptions {
   readonly samples: Batches;
+  /** Samples that run at once, at most. */
+  readonly batchSamples: number;
   /** Throws for a sample that does not fit. */
   readonly check: (feeds: Feeds, sample: number) => void;
-  readonly here: LoadedModel;
+  readonly here: RunsSamples;
   /** The same model in other processes, which take part as soon as it is loaded there. */
-  readonly beside: readonly Promise<ModelBeside>[];
+  readonly beside: readonly Promise<RunsSamples>[];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -35,18 +40,17 @@ interface Batch {
 }
 
 interface Other {
-  readonly model: ModelBeside;
+  readonly run: RunsSamples;
   /** What it has to do. */
   batches: number;
 }
 
-/** Samples that go to another process at once: a message costs as much as the run of a small model. */
-const batchSamples = 4;
+/** What samples of one batch may take together, which are in memory twice. */
 const batchBytes = 2 ** 20;
 /** Batches that another process has, so that it need not wait for this one between two. */
 const otherBatchesMax = 2;
-/** Batches that are held, most of them of one sample and done, behind one that is not. */
-const batchesMax = 32;
+/** Batches that are held, most of them done, behind one that is not. */
+const batchesMax = 16;
 
 /**
  * What each sample feeds and yields. What was yielded is given back when the next one is asked for:
@@ -61,8 +65,8 @@ export async function* runSamples(options: RunSamplesOptions): AsyncGenerator<Ou
   for await (const feeds of options.samples) {
     options.signal?.throwIfAborted();
     open.push({ feeds, index: index++ });
+    if (!isFull(open, options.batchSamples)) continue;
     const other = others.find(({ batches }) => batches < otherBatchesMax);
-    if (other !== undefined && !isFull(open)) continue;
     const batch = started(open, other, options);
     batches.push(batch);
     open = [];
@@ -74,19 +78,19 @@ export async function* runSamples(options: RunSamplesOptions): AsyncGenerator<Ou
 }
 
 /** Grows while models are loaded; one that cannot be loaded elsewhere is left to this process. */
-function othersOf(beside: readonly Promise<ModelBeside>[]): readonly Other[] {
+function othersOf(beside: readonly Promise<RunsSamples>[]): readonly Other[] {
   const others: Other[] = [];
   for (const loading of beside) {
     loading.then(
-      (model) => others.push({ model, batches: 0 }),
+      (run) => others.push({ run, batches: 0 }),
       () => {},
     );
   }
   return others;
 }
 
-function isFull(samples: readonly Sample[]): boolean {
-  if (samples.length >= batchSamples) return true;
+function isFull(samples: readonly Sample[], samplesMax: number): boolean {
+  if (samples.length >= samplesMax) return true;
   const sizes = samples.flatMap(({ feeds }) =>
     [...feeds.values()].map(({ data }) => data.byteLength),
   );
@@ -116,8 +120,7 @@ async function runThere(
 ): Promise<readonly Outputs[]> {
   other.batches++;
   try {
-    for (const { feeds, index } of samples) options.check(feeds, index);
-    const results = await other.model.run(samples.map(({ feeds }) => feeds));
+    const results = await other.run(checked(samples, options));
     other.batches--;
     return results;
   } catch {
@@ -128,24 +131,28 @@ async function runThere(
 
 async function runHere(
   samples: readonly Sample[],
-  { check, here }: RunSamplesOptions,
+  options: RunSamplesOptions,
 ): Promise<readonly Outputs[]> {
-  const results: Outputs[] = [];
-  for (const { feeds, index } of samples) {
-    check(feeds, index);
-    results.push(
-      await here.run(feeds).catch((cause: unknown) => {
-        throw runFailure(index, cause);
-      }),
-    );
+  const feeds = checked(samples, options);
+  try {
+    return await options.here(feeds);
+  } catch (cause) {
+    if (samples.length === 1) throw runFailure(samples[0]!.index, cause);
   }
+  const results: Outputs[] = [];
+  for (const sample of samples) results.push(...(await runHere([sample], options)));
   return results;
+}
+
+function checked(samples: readonly Sample[], { check }: RunSamplesOptions): readonly Feeds[] {
+  for (const { feeds, index } of samples) check(feeds, index);
+  return samples.map(({ feeds }) => feeds);
 }
 
 async function* handedOut({ samples, results, isHere }: Batch): AsyncGenerator<Outputs> {
   for (const [at, outputs] of (await results).entries()) {
     yield new Map([...samples[at]!.feeds, ...outputs]);
-    // What another process sent lies in one buffer with the rest of its message.
+    // What another process sent may lie in one buffer with the rest of its message.
     if (isHere) for (const { data } of outputs.values()) release(data);
   }
 }

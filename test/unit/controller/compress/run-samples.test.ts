@@ -1,15 +1,14 @@
 /** Samples that are spread over processes: what comes of them, and in which order. */
 import { describe, expect, it } from "vitest";
-import { runSamples } from "../../../../controller/compress/calibration/run-samples.ts";
-import type {
-  Feeds,
-  LoadedModel,
-  ModelBeside,
-  Outputs,
-} from "../../../../controller/compress/execute.ts";
+import {
+  type RunsSamples,
+  runSamples,
+} from "../../../../controller/compress/calibration/run-samples.ts";
+import type { Feeds, Outputs } from "../../../../controller/compress/execute.ts";
 import { floats } from "./run-model.ts";
 
 const count = 50;
+const batchSamples = 4;
 
 function* samples(): Generator<Feeds> {
   for (let at = 0; at < count; at++) yield new Map([["x", floats(Float32Array.of(at), [1])]]);
@@ -21,41 +20,39 @@ const doubled = Array.from({ length: count }, (_, at) => 2 * at);
 const later = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** This process, which notes what it ran. */
-function modelHere(): { here: LoadedModel; ran: number[] } {
+function modelHere(): { here: RunsSamples; ran: number[] } {
   const ran: number[] = [];
-  const run = async (feeds: Feeds): Promise<Outputs> => {
+  const here: RunsSamples = async (batch) => {
     await later();
-    ran.push(numberOf(feeds));
-    return twice(feeds);
+    ran.push(...batch.map(numberOf));
+    return batch.map(twice);
   };
-  return { here: { run, close: async () => {} }, ran };
+  return { here, ran };
 }
 
 /** Another process: a batch takes it `turns` turns of the event loop. */
 function modelBeside(turns: number) {
   const ran: number[] = [];
   const seen = { underWay: 0, underWayMax: 0 };
-  const model: ModelBeside = {
-    async run(batch) {
-      seen.underWay++;
-      seen.underWayMax = Math.max(seen.underWayMax, seen.underWay);
-      for (let turn = 0; turn < turns; turn++) await later();
-      seen.underWay--;
-      ran.push(...batch.map(numberOf));
-      return batch.map(twice);
-    },
-    close: async () => {},
+  const run: RunsSamples = async (batch) => {
+    seen.underWay++;
+    seen.underWayMax = Math.max(seen.underWayMax, seen.underWay);
+    for (let turn = 0; turn < turns; turn++) await later();
+    seen.underWay--;
+    ran.push(...batch.map(numberOf));
+    return batch.map(twice);
   };
-  return { model, ran, seen };
+  return { run, ran, seen };
 }
 
 async function collected(
-  beside: readonly Promise<ModelBeside>[],
-  here: LoadedModel,
+  beside: readonly Promise<RunsSamples>[],
+  here: RunsSamples,
   check: (feeds: Feeds, sample: number) => void = () => {},
 ): Promise<number[]> {
   const found: number[] = [];
-  for await (const outputs of runSamples({ samples: samples(), check, here, beside })) {
+  const options = { samples: samples(), batchSamples, check, here, beside };
+  for await (const outputs of runSamples(options)) {
     found.push(outputs.get("y")!.data[0] as number);
   }
   return found;
@@ -65,7 +62,7 @@ describe("samples", () => {
   it.each([1, 7, 1000])("come in order from processes that take %i turns", async (turns) => {
     const { here, ran } = modelHere();
     const [one, other] = [modelBeside(turns), modelBeside(turns + 3)];
-    const beside = [one, other].map(({ model }) => Promise.resolve(model));
+    const beside = [one, other].map(({ run }) => Promise.resolve(run));
     expect(await collected(beside, here)).toEqual(doubled);
     const all = [...ran, ...one.ran, ...other.ran];
     expect(all.toSorted((a, b) => a - b)).toEqual([...samples()].map(numberOf));
@@ -77,8 +74,8 @@ describe("samples", () => {
 
   it("run here while the model is loaded elsewhere, and when it cannot be", async () => {
     const { here, ran } = modelHere();
-    const never = new Promise<ModelBeside>(() => {});
-    const refused = Promise.reject<ModelBeside>(new Error("refused"));
+    const never = new Promise<RunsSamples>(() => {});
+    const refused = Promise.reject<RunsSamples>(new Error("refused"));
     expect(await collected([never, refused], here)).toEqual(doubled);
     expect(ran).toHaveLength(count);
   });
@@ -91,30 +88,28 @@ describe("samples", () => {
       await later();
       throw new Error("gone");
     };
-    const model: ModelBeside = { run, close: async () => {} };
-    expect(await collected([Promise.resolve(model)], here)).toEqual(doubled);
+    expect(await collected([Promise.resolve(run)], here)).toEqual(doubled);
     expect(asked).toBe(2);
     expect(ran).toHaveLength(count);
   });
 
   it("that do not fit are told by their number, wherever they would have run", async () => {
     for (const bad of [1, 20, count - 1]) {
-      const { model } = modelBeside(2);
+      const { run } = modelBeside(2);
       const check = (_: Feeds, sample: number) => {
         if (sample === bad) throw new Error(`sample ${sample}`);
       };
-      const found = collected([Promise.resolve(model)], modelHere().here, check);
+      const found = collected([Promise.resolve(run)], modelHere().here, check);
       await expect(found).rejects.toThrow(`sample ${bad}`);
     }
   });
 
   it("that the model does not run on are told by their number", async () => {
-    const run = async (feeds: Feeds) => {
-      if (numberOf(feeds) === 3) throw new Error("no");
-      return twice(feeds);
+    const here: RunsSamples = async (batch) => {
+      if (batch.some((feeds) => numberOf(feeds) === 3)) throw new Error("no");
+      return batch.map(twice);
     };
-    const found = collected([], { run, close: async () => {} });
-    await expect(found).rejects.toMatchObject({
+    await expect(collected([], here)).rejects.toMatchObject({
       code: "calibration-failed",
       details: { sample: 3 },
     });
