@@ -4,8 +4,13 @@
  * Invariants: a sample is asked for once; an answer that was given is not changed, as a device may have
  * counted it; answers are sent again on each birth until the soak is over.
  */
-import { modelInterfaceSchema } from "../../shared/artifact/bundle.ts";
-import { FleetError } from "../../shared/errors.ts";
+import {
+  type ModelInterface,
+  modelInterfaceSchema,
+  tokenizeStep,
+} from "../../shared/artifact/bundle.ts";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
+import { textOf } from "../../shared/inference/processing/text.ts";
 import type { ControllerContext } from "../context.ts";
 import type { OutboxHandler } from "../mqtt/handlers/handler.ts";
 import { prepared } from "../storage/prepared.ts";
@@ -81,10 +86,30 @@ export async function listLabelRequests(
 /** Errors: `not-found`. */
 export async function getLabelRequest(ctx: ControllerContext, id: string) {
   const row = await requestRow(ctx, id);
-  return {
-    ...publicRequest(row, await labelsOf(ctx, row.model, row.version)),
-    inputs: JSON.parse(row.inputsJson) as Record<string, string>,
-  };
+  const found = await interfaceOf(ctx, row.model, row.version);
+  const inputs = JSON.parse(row.inputsJson) as Record<string, string>;
+  return { ...publicRequest(row, labelsIn(found)), inputs, texts: textsIn(inputs, found) };
+}
+
+/** What stands in the inputs that a tokenizer reads; a device that sends other bytes is not believed. */
+function textsIn(
+  inputs: Readonly<Record<string, string>>,
+  found: ModelInterface | undefined,
+): Record<string, string> {
+  const asText = found?.inputs.filter((input) => tokenizeStep(input) !== undefined) ?? [];
+  const texts = asText.map(({ tensor }) => [tensor, textIn(inputs[tensor])] as const);
+  return Object.fromEntries(
+    texts.flatMap(([tensor, text]) => (text === undefined ? [] : [[tensor, text]])),
+  );
+}
+
+function textIn(base64: string | undefined): string | undefined {
+  try {
+    return base64 === undefined ? undefined : textOf(Buffer.from(base64, "base64"));
+  } catch (error) {
+    if (isFleetError(error, "golden-mismatch")) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -166,20 +191,31 @@ function publicRequest(row: RequestRow, labels: readonly string[]) {
   };
 }
 
-/** Empty for a model that does not classify. */
 async function labelsOf(
   ctx: ControllerContext,
   model: string,
   version: string,
 ): Promise<readonly string[]> {
+  return labelsIn(await interfaceOf(ctx, model, version));
+}
+
+/** Empty for a model that does not classify. */
+function labelsIn(found: ModelInterface | undefined): readonly string[] {
+  return found?.output.kind === "classification" ? found.output.labels : [];
+}
+
+async function interfaceOf(
+  ctx: ControllerContext,
+  model: string,
+  version: string,
+): Promise<ModelInterface | undefined> {
   const row = await ctx.db
     .selectFrom("modelVersions")
     .select("interfaceJson")
     .where("model", "=", model)
     .where("version", "=", version)
     .executeTakeFirst();
-  const found = row && modelInterfaceSchema.parse(JSON.parse(row.interfaceJson));
-  return found?.output.kind === "classification" ? found.output.labels : [];
+  return row && modelInterfaceSchema.parse(JSON.parse(row.interfaceJson));
 }
 
 function indexOf(labels: readonly string[], label: string): number {

@@ -11,12 +11,16 @@ import { slotDir } from "../../agent/paths.ts";
 import type { RunningController } from "../../controller/controller.ts";
 import { runCompress } from "../../controller/jobs/compress-job.ts";
 import { importVersion } from "../../controller/models/import.ts";
+import { getLabelRequest } from "../../controller/soak/labels.ts";
 import { findVersion } from "../../controller/storage/models/repository.ts";
 import type { Manifest } from "../../shared/artifact/manifest.ts";
+import { textSample } from "../../shared/inference/processing/text.ts";
+import { fleetfitCommand } from "../helpers/fleetfit-command.ts";
 import { changedManifest, claimFor, deviceDir, offer } from "../helpers/small-fleet.ts";
 import { startTestAgent } from "../helpers/test-agent.ts";
 import { startTestController, temporaryFolder } from "../helpers/test-controller.ts";
 import {
+  textBytes,
   textGolden,
   textInterface,
   textModelBytes,
@@ -138,6 +142,33 @@ describe("a model of text", () => {
       status: 400,
       body: { code: "golden-mismatch" },
     });
+  });
+
+  it("shows a person the text that a device wants a label for", async () => {
+    const { ctx } = controller;
+    const shown = async (id: string, sample: Uint8Array) => {
+      const { inputs } = textInterface;
+      const base64 = Buffer.from(sample).toString("base64");
+      await ctx.db
+        .insertInto("labelRequests")
+        .values({
+          ...{ id, attempt: "first", sample: id, device, model, version: "1" },
+          ...{ freshIndex: 0, runningIndex: 1, status: "open", labelIndex: null },
+          inputsJson: JSON.stringify(Object.fromEntries(inputs.map((i) => [i.tensor, base64]))),
+          ...{ requestedAtMs: 1, answeredAtMs: null },
+        })
+        .execute();
+      const { texts } = await getLabelRequest(ctx, id);
+      return [...new Set(Object.values(texts))];
+    };
+    const text = "Spiel ein Lied, Müsli\u001b[2J\u009b";
+    expect(await shown("said", textSample(text, textBytes)!)).toEqual([text]);
+    expect(await shown("noise", Uint8Array.of(0xff, 0xfe))).toEqual([]);
+    const { out } = await fleetfitCommand(
+      ["label", "show", "said"],
+      deviceDir(folder, "controller"),
+    );
+    expect(out).toContain('"Spiel ein Lied, Müsli\\u001b[2J\\u{9b}"');
   });
 
   it("does not serve with a tokenizer that was changed on the disk", async () => {

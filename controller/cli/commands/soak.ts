@@ -98,10 +98,25 @@ function addLabelShow(...[label, io]: Parameters<CommandGroup["add"]>): void {
           ["old model says", answer.oldModelSays],
           ["label", answer.label],
           ["inputs", Object.keys(answer.inputs).join(", ")],
+          ["text", quoted(answer.texts)],
           ["files", files.join(", ")],
         ]),
       );
     });
+}
+
+/** Each text once, since several inputs may read it. */
+function quoted(texts: Readonly<Record<string, string>>): string | undefined {
+  const different = [...new Set(Object.values(texts))];
+  return different.length === 0 ? undefined : different.map(harmless).join(", ");
+}
+
+/** In quotes and without a character that a terminal would obey. */
+function harmless(text: string): string {
+  return JSON.stringify(text).replace(
+    /\p{C}/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
 }
 
 function addLabelAnswer(...[label, io]: Parameters<CommandGroup["add"]>): void {

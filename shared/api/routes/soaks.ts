@@ -46,6 +46,8 @@ const oneRequestSchema = labelRequestSchema
   .extend({
     /** Raw bytes per input, as base64, as the inference API of the device took them. */
     inputs: z.record(z.string(), z.string()),
+    /** What stands in those of them that a tokenizer reads. */
+    texts: z.record(z.string(), z.string()),
   })
   .meta({ id: "LabelRequestWithSample" });
 
