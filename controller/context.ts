@@ -66,6 +66,10 @@ export interface ControllerContext extends ControllerPorts {
   readonly evidence: EvidenceCache;
   /** Looks at rollouts after answers, not too often. */
   readonly looks: Looks;
+  /** Whether the broker has a connection of the device. */
+  readonly isConnected: (device: string) => boolean;
+  /** Wall time at which a packet of the device came last; undefined when none did since this controller began. */
+  readonly heardAtMs: (device: string) => number | undefined;
   /** Closes a device's connection, if it has one. */
   readonly disconnect: (device: string) => void;
 }

@@ -91,6 +91,8 @@ export async function runController(
     }),
     evidence: createEvidenceCache(),
     looks: createLooks(ports),
+    isConnected: broker.isConnected,
+    heardAtMs: broker.heardAtMs,
     disconnect: broker.disconnect,
   };
   return start({ ctx, link, broker, lock, startHttp });
@@ -110,7 +112,7 @@ function takeLock(ports: ControllerPorts, dataDir: string): Sqlite {
 
 /** A broker that lets devices in only while the controller listens to them. */
 function openBroker(
-  { startBroker, log }: ControllerPorts,
+  { startBroker, log, clock }: ControllerPorts,
   parts: {
     config: ControllerConfig;
     db: Database;
@@ -129,6 +131,7 @@ function openBroker(
     keyPem: authority.serverKeyPem,
     tenant: config.tenant,
     log,
+    clock,
     async authenticate(credential) {
       const principal = await principalOf(db, secretSha256, credential);
       if (principal !== undefined && principal.kind !== "controller") await gate.passage();

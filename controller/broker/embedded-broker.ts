@@ -34,8 +34,19 @@ interface Will {
 
 export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broker> {
   const clients = new Map<string, Client>();
+  /** As many as devices were let in, connected or not. */
+  const heardAtMs = new Map<string, number>();
+  const idOf = new WeakMap<object, string>();
+  const hear = (connection: object) => {
+    const id = idOf.get(connection);
+    if (id !== undefined) heardAtMs.set(id, options.clock.wallMs());
+  };
   const broker = await guardedBroker(options);
-  broker.on("clientReady", (client) => clients.set(client.id, client));
+  broker.on("clientReady", (client) => {
+    clients.set(client.id, client);
+    idOf.set(client.conn, client.id);
+    hear(client.conn);
+  });
   broker.on("clientDisconnect", (client) => {
     if (clients.get(client.id) === client) clients.delete(client.id);
   });
@@ -54,7 +65,9 @@ export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broke
       }
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
-      broker.handle(limited(socket));
+      const connection = limited(socket);
+      socket.on("data", () => hear(connection));
+      broker.handle(connection);
     },
   );
   server.maxConnections = connectionsMax;
@@ -64,6 +77,8 @@ export async function startEmbeddedBroker(options: BrokerOptions): Promise<Broke
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
     connections: () => broker.connectedClients,
+    isConnected: (clientId) => clients.has(clientId),
+    heardAtMs: (clientId) => heardAtMs.get(clientId),
     disconnect: (clientId) => clients.get(clientId)?.close(),
     async stop() {
       for (const socket of sockets) socket.destroy();

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { sha256Schema } from "../../shared/artifact/hash.ts";
 import { gateResultSchema } from "../../shared/protocol/messages/attempt-outcome.ts";
 import type { ControllerContext } from "../context.ts";
+import { lastHeardAtMs } from "../fleet/absence.ts";
 import { waitedMs } from "../fleet/patience.ts";
 import type { Database } from "../storage/database.ts";
 import type {
@@ -245,12 +246,7 @@ export async function stageSoaks(
         .onRef("soakReports.attempt", "=", "attempts.id")
         .on("soakReports.verdict", "=", "rolled-back"),
     )
-    .select([
-      "attempts.decidedAtMs",
-      "devices.online",
-      "devices.lastSeenAtMs",
-      "soakReports.verdict",
-    ])
+    .select(["attempts.decidedAtMs", "devices.id", "devices.lastSeenAtMs", "soakReports.verdict"])
     .where("attempts.rollout", "=", rollout)
     .where("attempts.stage", "=", stage)
     .where("attempts.arm", "!=", "control")
@@ -258,12 +254,12 @@ export async function stageSoaks(
     .where("attempts.outcome", "=", "committed")
     .where("devices.standing", "=", "active")
     .execute();
-  const ends = rows.map(({ decidedAtMs, online, lastSeenAtMs, verdict }) => {
+  const ends = rows.map(({ decidedAtMs, verdict, ...device }) => {
     const beganAtMs = decidedAtMs ?? 0;
     if (verdict !== null) return true;
     return soakEnd({
       beganAtMs,
-      heardAtMs: online === 1 ? ctx.clock.wallMs() : lastSeenAtMs,
+      heardAtMs: lastHeardAtMs(ctx, device),
       soakMs,
       isOverdue: isOverdue(ctx, beganAtMs + soakMs, deadlineMs),
       isWaiting: false,
@@ -318,7 +314,7 @@ export async function settleSoaks(
   for (const row of rows) {
     const stage = state.stages[row.stage];
     if (stage === undefined) continue;
-    const heardAtMs = row.online === 1 ? ctx.clock.wallMs() : row.lastSeenAtMs;
+    const heardAtMs = lastHeardAtMs(ctx, { id: row.device, lastSeenAtMs: row.lastSeenAtMs });
     const isCommitted = row.outcome === "committed";
     const harmed = soakEnd({
       beganAtMs: isCommitted ? row.decidedAtMs : null,

@@ -49,7 +49,7 @@ export interface DeviceTable {
   /** active | quarantined | retired; retired is final. */
   standing: string;
   standingReason: string | null;
-  /** Newest session and its boot; `online` is 0 after the matching will or a silence. */
+  /** Newest session and its boot; `online` is 0 after the matching will, and when the broker does not have it. */
   session: number;
   boot: string | null;
   online: number;

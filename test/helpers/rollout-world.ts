@@ -43,6 +43,8 @@ export interface RolloutWorld {
   addVersion(version: string, name?: string): Promise<Record<ClassName, string>>;
   setStanding(device: string, standing: string): Promise<void>;
   setOnline(device: string, online: boolean): Promise<void>;
+  /** The device is gone and nobody said so. */
+  loseTouch(device: string): void;
   /** The device's report of what it serves, as its newest committed attempt left it. */
   reports(device: string, servingSha256: string, update?: Update): Promise<void>;
 }
@@ -58,6 +60,7 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
   let nowMs = 1_000;
   let startedAtMs = nowMs;
   let drawn = 0;
+  const awaySinceMs = new Map<string, number>();
   // Nothing else of the context is used on these ways.
   const ctx = {
     db,
@@ -99,6 +102,8 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
       isTime: () => true,
       stop() {},
     },
+    // Who is there is heard of all the time.
+    heardAtMs: (device: string) => awaySinceMs.get(device) ?? nowMs,
     publish: async (name: string, device: string, payload: unknown) => {
       sent.push({ name, device, payload });
     },
@@ -119,7 +124,12 @@ export async function rolloutWorld(): Promise<RolloutWorld> {
     async setStanding(device, standing) {
       await db.updateTable("devices").set({ standing }).where("id", "=", device).execute();
     },
+    loseTouch(device) {
+      awaySinceMs.set(device, nowMs);
+    },
     async setOnline(device, online) {
+      if (online) awaySinceMs.delete(device);
+      else awaySinceMs.set(device, nowMs);
       const values = { online: online ? 1 : 0 };
       await db.updateTable("devices").set(values).where("id", "=", device).execute();
     },

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startEmbeddedBroker } from "../../controller/broker/embedded-broker.ts";
 import type { RunningController } from "../../controller/controller.ts";
+import { noteAbsence, storeAbsence } from "../../controller/fleet/absence.ts";
 import { listDevices } from "../../controller/fleet/devices.ts";
 import { openAuthority } from "../../controller/trust/authority.ts";
 import { freePort } from "../../scripts/fleet/programs.ts";
@@ -23,7 +24,7 @@ let controller: RunningController;
 
 beforeAll(async () => {
   controller = await startTestController(`${folder}/controller`);
-  for (const id of ["cam-1", "cam-2"]) await addRawDevice(controller, id);
+  for (const id of ["cam-1", "cam-2", "cam-3"]) await addRawDevice(controller, id);
 });
 afterAll(async () => {
   await controller?.stop();
@@ -189,6 +190,50 @@ describe("presence", () => {
   });
 });
 
+describe("who is there", () => {
+  it("is told by the broker, and when it was heard of last", async () => {
+    const { ctx } = controller;
+    const connection = await connect("cam-3", { boot: "c".repeat(16) });
+    expect(ctx.isConnected("cam-3")).toBe(true);
+    const first = ctx.heardAtMs("cam-3")!;
+    expect(Math.abs(ports.clock.wallMs() - first)).toBeLessThan(60_000);
+    await until("another moment", async () => ports.clock.wallMs() > first || undefined);
+    await connection.publish(
+      topicOf(birth, "main", "cam-3"),
+      birthBytes("cam-3", "c".repeat(16), 1),
+      1,
+    );
+    const second = ctx.heardAtMs("cam-3")!;
+    expect(second).toBeGreaterThan(first);
+    await until("its birth", async () => (await deviceRow("cam-3"))?.online || undefined);
+    // A clean end without a word, as a will that was lost on its way.
+    await connection.end();
+    await until("the end", async () => !ctx.isConnected("cam-3") || undefined);
+    const last = ctx.heardAtMs("cam-3")!;
+    expect(last).toBeGreaterThanOrEqual(second);
+    expect(await deviceRow("cam-3")).toMatchObject({ online: true });
+
+    await storeAbsence(ctx, ctx.db, { id: "cam-3", session: 0, lastSeenAtMs: null });
+    expect(await deviceRow("cam-3")).toMatchObject({ online: true });
+    await noteAbsence(ctx);
+    expect(await deviceRow("cam-3")).toMatchObject({ online: false, lastSeenAtMs: last });
+    expect(ctx.heardAtMs("nobody")).toBeUndefined();
+  });
+
+  it("leaves those alone that are connected", async () => {
+    const connection = await connect("cam-3", { boot: "d".repeat(16), session: 2 });
+    await connection.publish(
+      topicOf(birth, "main", "cam-3"),
+      birthBytes("cam-3", "d".repeat(16), 2),
+      1,
+    );
+    await until("its birth", async () => (await deviceRow("cam-3"))?.online || undefined);
+    await noteAbsence(controller.ctx);
+    expect(await deviceRow("cam-3")).toMatchObject({ online: true });
+    await connection.end();
+  });
+});
+
 describe("a restart of the broker", () => {
   const connections = 500;
   it("brings five hundred connections back within a minute, spread out", async () => {
@@ -205,6 +250,7 @@ describe("a restart of the broker", () => {
         keyPem: authority.serverKeyPem,
         tenant: "main",
         log: ports.log,
+        clock: ports.clock,
         onViolation() {},
         authenticate: async ({ clientId }) => ({ kind: "device", id: clientId }),
       });

@@ -180,6 +180,7 @@ describe("the broker", () => {
       keyPem: authority.serverKeyPem,
       tenant: "main",
       log: ports.log,
+      clock: ports.clock,
       onViolation() {},
       authenticate: async () => undefined,
     });

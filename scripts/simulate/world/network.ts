@@ -69,12 +69,16 @@ interface Session {
   isOpen: boolean;
   upAtMs: number;
   downAtMs: number;
+  /** When the link or the station was lost last; it may be back. */
+  lostAtMs: number;
 }
 
 interface RunningBroker {
   readonly station: Station;
   readonly options: BrokerOptions;
   readonly sessions: Map<string, Session>;
+  /** When clients that are gone were heard of last. */
+  readonly heardAtMs: Map<string, number>;
   /** Who asked for filters whose last level alone is open, and for any others. */
   readonly narrow: Map<string, Set<Session>>;
   readonly wide: Map<string, Set<Session>>;
@@ -96,6 +100,7 @@ export function createNetwork(options: {
         station,
         options: brokerOptions,
         sessions: new Map(),
+        heardAtMs: new Map(),
         narrow: new Map(),
         wide: new Map(),
       };
@@ -103,6 +108,14 @@ export function createNetwork(options: {
       return {
         port,
         connections: () => broker.sessions.size,
+        isConnected: (clientId) => broker.sessions.has(clientId),
+        heardAtMs(clientId) {
+          const session = broker.sessions.get(clientId);
+          const atMs =
+            session === undefined ? broker.heardAtMs.get(clientId) : heardAtMs(air, session);
+          if (atMs === undefined) return undefined;
+          return brokerOptions.clock.wallMs() - Math.ceil(air.time.nowMs() - atMs);
+        },
         disconnect: (clientId) => endById(air, broker, clientId),
         async stop() {
           if (brokers.get(port) === broker) brokers.delete(port);
@@ -116,6 +129,7 @@ export function createNetwork(options: {
         for (const session of broker.sessions.values()) {
           if (broker.station.power === power) closeSession(air, broker, session, true);
           else if (session.station.power === power) {
+            if (!air.isOff(session.station.name)) session.lostAtMs = air.time.nowMs();
             const keepaliveMs = session.options.keepaliveSeconds * 1_000 * keepaliveShare;
             air.time.after(silently ? keepaliveMs : latencyMs.least, () =>
               closeSession(air, broker, session, false),
@@ -125,9 +139,9 @@ export function createNetwork(options: {
       }
     },
     cutOff(name, forMs) {
-      air.cutOff(name, forMs);
       for (const session of sessions()) {
         if (session.station.name !== name) continue;
+        session.lostAtMs = heardAtMs(air, session);
         const giveUpMs = session.options.keepaliveSeconds * 1_000 * keepaliveShare;
         air.time.after(giveUpMs, () => {
           const broker = [...brokers.values()].find((one) =>
@@ -136,6 +150,7 @@ export function createNetwork(options: {
           if (broker !== undefined && air.isOff(name)) closeSession(air, broker, session, false);
         });
       }
+      air.cutOff(name, forMs);
     },
     dropAll() {
       for (const broker of brokers.values()) {
@@ -185,6 +200,12 @@ function createAir({
   };
 }
 
+/** Who is there pings, more often than it matters here. */
+function heardAtMs(air: Air, { station, lostAtMs }: Session): number {
+  const isThere = station.power.isOn() && !air.isOff(station.name);
+  return isThere ? air.time.nowMs() : lostAtMs;
+}
+
 function endById(air: Air, broker: RunningBroker, clientId: string): void {
   const session = broker.sessions.get(clientId);
   if (session !== undefined) closeSession(air, broker, session, false);
@@ -195,7 +216,10 @@ function closeSession(air: Air, broker: RunningBroker, session: Session, clean: 
   if (!session.isOpen) return;
   session.isOpen = false;
   const { clientId, will } = session.options;
-  if (broker.sessions.get(clientId) === session) broker.sessions.delete(clientId);
+  if (broker.sessions.get(clientId) === session) {
+    broker.heardAtMs.set(clientId, heardAtMs(air, session));
+    broker.sessions.delete(clientId);
+  }
   unsubscribeAll(broker, session);
   if (!clean && will !== undefined) route(air, broker, will.topic, will.payload);
   const { power, guard } = session.station;
@@ -321,6 +345,7 @@ function begin(
     isOpen: true,
     upAtMs: nowMs,
     downAtMs: nowMs,
+    lostAtMs: nowMs,
   };
   endById(air, broker, opened.options.clientId);
   broker.sessions.set(opened.options.clientId, session);
