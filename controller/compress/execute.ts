@@ -28,6 +28,15 @@ export interface LoadedModel {
   readonly close: () => Promise<void>;
 }
 
+/** A model in this process, which tells what the runtime infers of it. */
+export interface LoadedHere extends LoadedModel {
+  /**
+   * Lengths of each output as far as they hang on no input; equal names stand for equal lengths. Empty
+   * for scalars and where nothing is inferred.
+   */
+  readonly outputShapes: ReadonlyMap<string, readonly (number | string)[]>;
+}
+
 /** Loads an ONNX file in another process, which computes while this one does, and runs it as it is. */
 export type LoadBeside = (modelBytes: Uint8Array) => Promise<LoadedModel>;
 
@@ -50,7 +59,7 @@ export interface Workbench {
   readonly load: (
     modelBytes: Uint8Array,
     optimization?: "disabled" | "basic" | "all",
-  ) => Promise<LoadedModel>;
+  ) => Promise<LoadedHere>;
   /** Other processes that may take a part of the samples; absent when there are none. */
   readonly loadBeside?: readonly LoadBeside[];
   /** Calibration samples, one a batch, the same ones in the same order each time. */

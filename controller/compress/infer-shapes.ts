@@ -4,15 +4,17 @@
  *
  * What a run tells is true for its inputs alone: ranks and element types hold for others too, lengths
  * only where they do not hang on the inputs. onnxruntime infers the type of an output that declares
- * none (graph.cc, InferAndVerifyTypeMatch), so values of any type can be looked at.
+ * none (graph.cc, InferAndVerifyTypeMatch), so values of any type can be looked at. Lengths that hold for
+ * all inputs are asked of the runtime, which infers them when it loads the model.
  *
  * Invariant: values are fetched a bounded number at a time, so memory does not grow with the graph.
  */
-import { FleetError } from "../../shared/errors.ts";
+import { FleetError, isFleetError } from "../../shared/errors.ts";
 import { type DataType, dataTypes } from "../onnx/data-type.ts";
+import type { Dim } from "../onnx/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { valueRanks } from "../onnx/ranks.ts";
-import type { Feeds, TensorValue, Workbench } from "./execute.ts";
+import type { Feeds, LoadedHere, TensorValue, Workbench } from "./execute.ts";
 
 export interface ValueFact {
   readonly type: DataType;
@@ -79,17 +81,60 @@ export async function inferRanks(
   return ranks;
 }
 
+/** Lengths of a value: a number that holds for all inputs, a name that stands for one length, or null. */
+export type LengthsOf = (name: string) => readonly Dim[] | undefined;
+
+/**
+ * What the file declares and, with a workbench, what the runtime infers by the rules of the operators. A file
+ * that it refuses when all values are outputs tells no more than it declares.
+ */
+export async function inferLengths(
+  model: Model,
+  workbench: Workbench | undefined,
+): Promise<LengthsOf> {
+  const { graph } = model;
+  const inferred = workbench === undefined ? undefined : await lengthsAtLoad(model, workbench);
+  return (name) => {
+    const lengths = inferred?.get(name);
+    if (lengths === undefined || lengths.length === 0) return graph.declaredShape(name);
+    return lengths.map((length) => (isLength(length) ? length : null));
+  };
+}
+
+/** The runtime gives a length that it knows nothing of no name, or a negative number. */
+function isLength(length: number | string): boolean {
+  return typeof length === "number" ? length >= 0 : length !== "";
+}
+
+async function lengthsAtLoad(
+  model: Model,
+  workbench: Workbench,
+): Promise<LoadedHere["outputShapes"] | undefined> {
+  try {
+    const loaded = await workbench.load(withOutputs(model, tensorNames(model)));
+    await loaded.close();
+    return loaded.outputShapes;
+  } catch (error) {
+    if (isFleetError(error, "onnx-malformed")) return undefined;
+    throw error;
+  }
+}
+
+/** The file with these values for outputs. */
+function withOutputs(model: Model, names: readonly string[]): Uint8Array {
+  const watched = model.clone();
+  watched.graph.setOutputInfos(names.map((name) => ({ name, metadataProps: [] })));
+  return watched.encode();
+}
+
 async function observe(
   model: Model,
   names: readonly string[],
   feeds: Feeds,
   workbench: Workbench,
 ): Promise<ReadonlyMap<string, TensorValue>> {
-  const watched = model.clone();
-  const outputs = names.map((name) => ({ name, metadataProps: [] }));
-  watched.graph.setOutputInfos(outputs);
   try {
-    const loaded = await workbench.load(watched.encode());
+    const loaded = await workbench.load(withOutputs(model, names));
     try {
       return await loaded.run(feeds);
     } finally {

@@ -24,7 +24,7 @@ import type {
   Feeds,
   Judge,
   LoadBeside,
-  LoadedModel,
+  LoadedHere,
   Outputs,
   TensorValue,
   Workbench,
@@ -66,12 +66,13 @@ export function workbenchOf(
 export async function loadModel(
   modelBytes: Uint8Array,
   optimization: "disabled" | "basic" | "all" = "basic",
-): Promise<LoadedModel> {
+): Promise<LoadedHere> {
   const session = await openSession(modelBytes, { optimization });
   const ranks = new Map(session.inputs.map(({ name, shape }) => [name, shape.length]));
   return {
     run: async (feeds) => outputsOf(await session.run(feedsFor(feeds, ranks))),
     close: () => session.release(),
+    outputShapes: session.outputShapes,
   };
 }
 

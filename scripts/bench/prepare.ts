@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Feeds, LoadedModel, Outputs } from "../../controller/compress/execute.ts";
+import type { Feeds, LoadedHere, Outputs } from "../../controller/compress/execute.ts";
 import { reorderTolerance } from "../../controller/compress/pass.ts";
 import { runPasses } from "../../controller/compress/pass-manager.ts";
 import { bindPasses, parseRecipes } from "../../controller/compress/recipe.ts";
@@ -57,7 +57,7 @@ async function check(path: string): Promise<{ row: Row; share: number }> {
     workbench: { load: loadModel, calibration: () => samples },
   });
   const pair = [await loadModel(source.encode(), "all"), await loadModel(model.encode(), "all")];
-  const [before, after] = pair as [LoadedModel, LoadedModel];
+  const [before, after] = pair as [LoadedHere, LoadedHere];
   let worst = { difference: 0, share: 0 };
   for (const feeds of samples) {
     const found = worstDifference(await before.run(feeds), await after.run(feeds));
@@ -110,7 +110,7 @@ function worstDifference(before: Outputs, after: Outputs): { difference: number;
 }
 
 /** The smallest CPU time of a run of each model, in microseconds. */
-async function cpuMicros(models: readonly LoadedModel[], feeds: Feeds): Promise<number[]> {
+async function cpuMicros(models: readonly LoadedHere[], feeds: Feeds): Promise<number[]> {
   const smallest = models.map(() => Number.POSITIVE_INFINITY);
   for (let round = 0; round < timedRuns; round++) {
     for (const [at, model] of models.entries()) {

@@ -22,7 +22,11 @@ const range: TensorValue = { type: "float32", shape: [2], data: Float32Array.of(
 const fixedRanges: Workbench = {
   async load(modelBytes) {
     const names = Model.decode(modelBytes).graph.outputNames;
-    return { run: async () => new Map(names.map((name) => [name, range])), close: async () => {} };
+    return {
+      run: async () => new Map(names.map((name) => [name, range])),
+      close: async () => {},
+      outputShapes: new Map(),
+    };
   },
   calibration: () => [new Map([["x", range]])],
 };

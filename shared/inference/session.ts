@@ -27,6 +27,8 @@ export interface Feed {
 export interface Session {
   readonly inputs: readonly TensorFact[];
   readonly outputs: readonly TensorFact[];
+  /** Of each output what the runtime infers from the file: a name stands for a length that hangs on the inputs. */
+  readonly outputShapes: ReadonlyMap<string, readonly (number | string)[]>;
   run(feeds: Readonly<Record<string, Feed>>): Promise<Record<string, OutputTensor>>;
   release(): Promise<void>;
 }
@@ -60,6 +62,9 @@ export async function openSession(
   return {
     inputs: session.inputMetadata.map(factOf),
     outputs: session.outputMetadata.map(factOf),
+    outputShapes: new Map(
+      session.outputMetadata.map((meta) => [meta.name, meta.isTensor ? meta.shape : []]),
+    ),
     async run(feeds) {
       const tensors = Object.entries(feeds).map(([name, feed]) => [name, tensorOf(feed)]);
       const results = await session.run(Object.fromEntries(tensors));

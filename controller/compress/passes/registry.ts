@@ -12,6 +12,7 @@ import { foldChannelArithmetic } from "./fold-channel-arithmetic.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { foldIntoNext } from "./fold-into-next.ts";
 import { matMulAddToGemm } from "./matmul-add-to-gemm.ts";
+import { mergeReshapes } from "./merge-reshapes.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeMixed } from "./quantize-mixed.ts";
 import { quantizeRecurrent } from "./quantize-recurrent.ts";
@@ -41,6 +42,7 @@ export const passes: readonly Pass[] = [
   recognizeGelu,
   recognizeHardSwish,
   matMulAddToGemm,
+  mergeReshapes,
   reduceMeanToPool,
   unshareWeights,
   removeDeadNodes,

@@ -2,30 +2,43 @@
 import type { Graph } from "../graph.ts";
 import type { Node } from "../node.ts";
 import { tensorScalar } from "../tensor.ts";
-import { type Bounds, broadcastRank, type OpFact, sameRank } from "./op-fact.ts";
+import {
+  alongLastAxis,
+  type Bounds,
+  broadcastRank,
+  type OpFact,
+  rowByRow,
+  sameRank,
+} from "./op-fact.ts";
 
-const unary = (opType: string): OpFact => ({ opType, outputRank: sameRank });
+const unary = (opType: string): OpFact => ({
+  opType,
+  outputRank: sameRank,
+  keepsRows: rowByRow,
+});
 
-const binary = (opType: string): OpFact => ({ opType, outputRank: broadcastRank });
+const binary = (opType: string): OpFact => ({
+  opType,
+  outputRank: broadcastRank,
+  keepsRows: rowByRow,
+});
 
 const toBool = (opType: string): OpFact => ({ ...binary(opType), outputTypes: () => ["bool"] });
 
 const sigmoid: OpFact = {
-  opType: "Sigmoid",
-  outputRank: sameRank,
+  ...unary("Sigmoid"),
   quantization: { kind: "computed" },
 };
 
 /** Its range is fixed as onnxruntime's quantizer fixes it, which leaves that of Sigmoid to the data. */
 const softmax: OpFact = {
-  opType: "Softmax",
-  outputRank: sameRank,
+  ...unary("Softmax"),
+  keepsRows: alongLastAxis,
   quantization: { kind: "computed", range: { min: 0, max: 1 } },
 };
 
 const relu: OpFact = {
-  opType: "Relu",
-  outputRank: sameRank,
+  ...unary("Relu"),
   quantization: {
     kind: "absorbed",
     bounds: () => ({ min: 0, max: Number.POSITIVE_INFINITY }),
@@ -34,8 +47,7 @@ const relu: OpFact = {
 
 /** Bounds are inputs 1 and 2 since opset 11; unknown ones make it stay. */
 const clip: OpFact = {
-  opType: "Clip",
-  outputRank: sameRank,
+  ...unary("Clip"),
   quantization: { kind: "absorbed", bounds: clipBounds },
 };
 
@@ -63,7 +75,7 @@ const plainUnary = [
   "Gelu",
   "HardSigmoid",
 ].concat(
-  ["HardSwish", "Log", "LogSoftmax", "Mish", "Neg", "PRelu", "Reciprocal", "Round", "Selu"],
+  ["HardSwish", "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Round", "Selu"],
   ["Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"],
 );
 
@@ -76,6 +88,7 @@ export const elementwiseOps: readonly OpFact[] = [
   relu,
   clip,
   ...plainUnary.map(unary),
+  { ...unary("LogSoftmax"), keepsRows: alongLastAxis },
   ...["Sub", "Div", "Pow", "Mod", "Sum", "Mean"].map(binary),
   // Whole models keep these two in float32: their ONNX form is often integer arithmetic on shapes.
   { ...binary("Min"), keepFloat32: true },

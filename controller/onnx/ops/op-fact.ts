@@ -96,6 +96,9 @@ export type QuantizationRole =
       readonly bounds: (node: Node, graph: Graph) => Bounds | undefined;
     };
 
+/** Whether rows stay by themselves in a node whose output has this rank. */
+export type RowRule = (node: Node, rank: number) => boolean;
+
 export interface OpFact {
   readonly opType: string;
   readonly weight?: WeightFact;
@@ -109,11 +112,22 @@ export interface OpFact {
   readonly quantization?: QuantizationRole;
   /** Half precision: true keeps the whole node in float32. */
   readonly keepFloat32?: boolean;
+  /**
+   * True where each row along the last axis is made of the same rows of the inputs alone, whatever the
+   * dims before are; `rank` is that of the output. Default: not so.
+   */
+  readonly keepsRows?: RowRule;
   /** Works on any element type and says nothing of the values: input 0 needs no conversion. */
   readonly acceptsAnyType?: boolean;
   /** Half precision: inputs that must stay float32. */
   readonly float32Inputs?: readonly number[];
 }
+
+/** Computed element by element. */
+export const rowByRow: RowRule = () => true;
+
+/** Computed along one axis, by default the last. */
+export const alongLastAxis: RowRule = (node, rank) => [-1, rank - 1].includes(node.int("axis", -1));
 
 /** The output has as many dims as input 0. */
 export const sameRank: OpFact["outputRank"] = (_node, _graph, inputRank) => inputRank(0);

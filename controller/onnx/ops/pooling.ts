@@ -1,5 +1,5 @@
 /** Pooling, normalisation and other operators over windows. */
-import { type OpFact, sameRank } from "./op-fact.ts";
+import { alongLastAxis, type OpFact, sameRank } from "./op-fact.ts";
 
 export const poolingOps: readonly OpFact[] = [
   {
@@ -16,6 +16,7 @@ export const poolingOps: readonly OpFact[] = [
   {
     opType: "LayerNormalization",
     outputRank: sameRank,
+    keepsRows: alongLastAxis,
     outputTypes: (_node, inputType) => [inputType(0), "float32", "float32"],
   },
   { opType: "RoiAlign", keepFloat32: true },

@@ -82,6 +82,20 @@ describe("matmul-add-to-gemm", () => {
       ["Concat", "Gemm", "Reshape", "Reshape", "Shape", "Slice"].sort(),
     );
     await expectSameOutputs(dynamic, computed, feeds);
+    const only = { anyRank: true, computedShapes: false };
+    const { model: kept } = await apply("matmul-add-to-gemm", dynamic, only);
+    expect(operators(kept)).toEqual(["MatMul", "Add"]);
+  });
+
+  it("knows the dims behind from what the runtime infers of values that declare none", async () => {
+    const model = product(["n", 3, 8], bias([4]), [
+      node("Relu", ["x"], ["r"]),
+      node("MatMul", ["r", "w"], ["m"]),
+      node("Add", ["m", "b"], ["y"]),
+    ]);
+    const { model: joined } = await apply("matmul-add-to-gemm", model, { anyRank: true });
+    expect(operators(joined)).toEqual(["Relu", "Reshape", "Gemm", "Reshape"]);
+    await expectSameOutputs(model, joined, feeds);
   });
 
   it("finds by a run what rules do not tell: the rank behind an unknown operator's output", async () => {

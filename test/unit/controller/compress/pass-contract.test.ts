@@ -9,11 +9,12 @@ import { runPasses } from "../../../../controller/compress/pass-manager.ts";
 import { passes } from "../../../../controller/compress/passes/registry.ts";
 import { checkModel } from "../../../../controller/onnx/checker.ts";
 import { equalizeNets } from "./equalize-nets.ts";
+import { flattenedNet } from "./flattened-net.ts";
 import { runOnce, signalToNoise, workbenchOf } from "./run-model.ts";
 import { type SampleNet, sampleNets } from "./sample-nets.ts";
 import { quantizedNet } from "./sample-quantized-net.ts";
 
-const nets: readonly SampleNet[] = [...sampleNets, ...equalizeNets, quantizedNet];
+const nets: readonly SampleNet[] = [...sampleNets, ...equalizeNets, flattenedNet, quantizedNet];
 
 /** Samples that calibration sees; the comparison runs on another one. */
 const calibrationSeeds = [1, 2, 3, 4, 5, 6, 7, 8];

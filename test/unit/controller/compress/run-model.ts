@@ -5,7 +5,7 @@ import { join } from "node:path";
 import * as ort from "onnxruntime-node";
 import type {
   Batches,
-  LoadedModel,
+  LoadedHere,
   TensorValue,
   Workbench,
 } from "../../../../controller/compress/execute.ts";
@@ -20,7 +20,7 @@ const sessionOptions: ort.InferenceSession.SessionOptions = {
 export async function loadModel(
   bytes: Uint8Array,
   graphOptimizationLevel: "disabled" | "basic" | "all" = "all",
-): Promise<LoadedModel> {
+): Promise<LoadedHere> {
   const session = await ort.InferenceSession.create(bytes, {
     ...sessionOptions,
     graphOptimizationLevel,
@@ -32,6 +32,9 @@ export async function loadModel(
       return new Map(Object.entries(results).map(([name, tensor]) => [name, fromOrt(tensor)]));
     },
     close: () => session.release(),
+    outputShapes: new Map(
+      session.outputMetadata.map((meta) => [meta.name, meta.isTensor ? meta.shape : []]),
+    ),
   };
 }
 
