@@ -3,9 +3,9 @@
  * gates · hidden, hidden] get one int8 scale per row; biases, peepholes and states stay float32.
  *
  * 1. LSTM, unless `lstm` says stored: com.microsoft.DynamicQuantizeLSTM with W and R turned round to
- *    [directions, input or hidden, 4 · hidden], scales and zero points [directions, 4 · hidden]. X and the
- *    hidden state are quantized at run time, the products are integers. It has no `layout`: an LSTM of
- *    layout 1 is stored.
+ *    [directions, input or hidden, 4 · hidden], scales and zero points [directions, 4 · hidden], or
+ *    [directions] without `perChannel`, which is less exact and a little faster. X and the hidden state are
+ *    quantized at run time, the products are integers. It has no `layout`: an LSTM of layout 1 is stored.
  * 2. GRU, RNN and other LSTM: W and R become constants that the file holds as int8 (`stored-constant.ts`);
  *    the operator computes in float32.
  * 3. A node stays float when its file would not get smaller or when `exclude` names it.
@@ -34,6 +34,8 @@ const options = z.strictObject({
   lstm: z.enum(["dynamic", "stored"]).default("dynamic"),
   /** How stored weights become floats: once at load, or at every run. */
   form: z.enum(["cast", "dequantize-linear"]).default("cast"),
+  /** One scale per row in dynamic LSTM, or one for all; stored weights have one per row. */
+  perChannel: z.boolean().default(true),
   /** Weights of 7 bits in dynamic LSTM, for x86 without VNNI, whose 16-bit sums would saturate. */
   reduceRange: z.boolean().default(false),
   /** Names of nodes that stay float. */
@@ -174,15 +176,16 @@ function makeDynamic(graph: Graph, node: Node, pass: Options): void {
   });
 }
 
-/** int8 [directions, K, rows], scales float32 and zero points int8 [directions, rows]. */
-function addTurned(graph: Graph, name: string, { reduceRange }: Options) {
+/** int8 [directions, K, rows], scales float32 and zero points int8 [directions, rows] or [directions]. */
+function addTurned(graph: Graph, name: string, { perChannel, reduceRange }: Options) {
   const tensor = graph.constant(name)!;
   const shape = tensorShape(tensor);
   const [directions, rows, inner] = shape as [number, number, number];
   const layout = rowsOf(shape);
   const values = tensorFloats(tensor);
   const range = weightCodes(reduceRange);
-  const scales = channelMagnitudes(values, layout, true).map((each) => weightScale(each, range));
+  const magnitudes = channelMagnitudes(values, layout, perChannel);
+  const scales = magnitudes.map((each) => weightScale(each, range));
   const codes = quantizeWeights(values, layout, scales, range);
   const turned = codes.map((_, at) => {
     const [row, column] = [at % rows, Math.floor(at / rows) % inner];
@@ -191,12 +194,13 @@ function addTurned(graph: Graph, name: string, { reduceRange }: Options) {
   });
   const add = (part: string): string => graph.uniqueName(`${name}_${part}`);
   const codeShape = [directions, inner, rows];
-  const perRow = [directions, rows];
+  const scaleShape = perChannel ? [directions, rows] : [directions];
+  const written = perChannel ? scales : new Float32Array(directions).fill(scales[0]!);
   const int8 = { type: "int8", data: turned } as const;
-  const zeros = { type: "int8", data: new Int8Array(scales.length) } as const;
+  const zeros = { type: "int8", data: new Int8Array(written.length) } as const;
   return {
     codes: graph.setInitializer(makeTensor({ name: add("q"), shape: codeShape, ...int8 })),
-    scales: graph.setInitializer(floatTensor(add("s"), perRow, scales)),
-    zeroPoints: graph.setInitializer(makeTensor({ name: add("z"), shape: perRow, ...zeros })),
+    scales: graph.setInitializer(floatTensor(add("s"), scaleShape, written)),
+    zeroPoints: graph.setInitializer(makeTensor({ name: add("z"), shape: scaleShape, ...zeros })),
   };
 }

@@ -51,6 +51,12 @@ function shipped(name: string, scheme: Scheme): Candidate {
   return { scheme, recipe: shippedRecipes.get(name)! };
 }
 
+/** LSTM with one scale for all rows, where quantization has one per tensor. */
+const cellsPerTensor: Steps[number] = {
+  ...step("quantize-recurrent", { perChannel: false }),
+  optional: true,
+};
+
 const schemesOfStatic = ["int8-channel", "int8-tensor"] as const;
 
 /** What is done beside observing: passes before quantization, and options of it. */
@@ -96,7 +102,7 @@ function staticRecipes(): Candidate[] {
       recovery.calibrations.map((calibration) =>
         made(`${scheme}-${name}-${calibration}`, scheme, [
           ...(recovery.steps ?? []),
-          static8(scheme, calibrations[calibration], recovery.options),
+          ...static8(scheme, calibrations[calibration], recovery.options),
         ]),
       ),
     ),
@@ -111,9 +117,10 @@ function static8(
   scheme: (typeof schemesOfStatic)[number],
   calibration: object,
   more: object = {},
-): Steps[number] {
+): Steps {
   const perChannel = scheme === "int8-channel";
-  return step("quantize-static", { perChannel, calibration, ...more });
+  const layers = step("quantize-static", { perChannel, calibration, ...more });
+  return perChannel ? [layers] : [layers, cellsPerTensor];
 }
 
 /** Embeddings stored in 8 bits beside static int8; static int8 left in QDQ form. */
@@ -121,10 +128,10 @@ function otherForms(): Candidate[] {
   return schemesOfStatic.flatMap((scheme) => {
     const quantized = static8(scheme, calibrations.minmax);
     const tables = { ...step("quantize-weights"), optional: true };
-    const qdq = made(`${scheme}-qdq`, scheme, [quantized]);
-    const passes = [...preparation, quantized, step("compact")];
+    const qdq = made(`${scheme}-qdq`, scheme, quantized);
+    const passes = [...preparation, ...quantized, step("compact")];
     return [
-      made(`${scheme}-tables`, scheme, [quantized, tables]),
+      made(`${scheme}-tables`, scheme, [...quantized, tables]),
       { ...qdq, recipe: { ...qdq.recipe, passes } },
     ];
   });
@@ -155,7 +162,10 @@ function candidates(): Candidate[] {
     made("fp32-compact", "fp32", [step("compact")]),
     shipped("fp16", "fp16"),
     made("int8-dynamic", "int8-dynamic", [step("quantize-dynamic")]),
-    made("int8-dynamic-tensor", "int8-dynamic", [step("quantize-dynamic", { perChannel: false })]),
+    made("int8-dynamic-tensor", "int8-dynamic", [
+      step("quantize-dynamic", { perChannel: false }),
+      cellsPerTensor,
+    ]),
     made("int8-dynamic-stored", "int8-dynamic", [
       step("quantize-dynamic"),
       { ...step("quantize-weights"), optional: true },

@@ -10,7 +10,7 @@ import {
   makeValueInfo,
 } from "../../../../controller/onnx/build.ts";
 import { Model } from "../../../../controller/onnx/model.ts";
-import { floatTensor, makeTensor } from "../../../../controller/onnx/tensor.ts";
+import { floatTensor, makeTensor, tensorShape } from "../../../../controller/onnx/tensor.ts";
 import { randomValues } from "../onnx/sample-models.ts";
 import { floats, optimizedBytes, runOnce, signalToNoise } from "./run-model.ts";
 import { node } from "./sample-nets.ts";
@@ -105,11 +105,14 @@ const variations: readonly (readonly [string, Omit<Case, "op">])[] = [
 ];
 
 describe.each(variations)("%s", (_name, variation) => {
-  it("LSTM multiplies integers", async () => {
+  it.each([
+    [true, 33],
+    [false, 32],
+  ])("LSTM multiplies integers, a scale per channel: %s", async (perChannel, decibelMin) => {
     const model = recurrentModel({ op: "LSTM", ...variation });
-    const result = await quantized(model);
+    const result = await quantized(model, { perChannel });
     const ratio = await worst(model, result, feedsFor({ op: "LSTM" }));
-    expect(ratio).toBeGreaterThan(33);
+    expect(ratio).toBeGreaterThan(decibelMin);
     // An equal output would mean that nothing was quantized.
     expect(ratio).toBeLessThan(70);
     const { operators } = auditFusion(await optimizedBytes(result.encode()));
@@ -129,6 +132,22 @@ describe.each(variations)("%s", (_name, variation) => {
     expect(operators).toEqual({ [op]: 1 });
   });
 });
+
+it.each([
+  [true, "2,80"],
+  [false, "2"],
+])(
+  "a dynamic LSTM whose scales are per channel: %s, which is shape %s",
+  async (perChannel, shape) => {
+    const { graph } = await quantized(recurrentModel({ op: "LSTM", directions: 2 }), {
+      perChannel,
+    });
+    const [lstm] = graph.nodes;
+    // Scales and zero points of W and R.
+    const shapes = lstm!.inputs.slice(8).map((name) => tensorShape(graph.constant(name)!).join());
+    expect(shapes).toEqual([shape, shape, shape, shape]);
+  },
+);
 
 it("a GRU that resets before the product keeps its meaning", async () => {
   const attributes = { linear_before_reset: { int: 1 } };
