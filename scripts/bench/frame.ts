@@ -132,8 +132,12 @@ function table(head: readonly string[], rows: readonly string[][]): string {
   return drawn.toString();
 }
 
+/** Letters of a cell that a table shows; the file for programs holds all. */
+const cellMax = 120;
+
 function cell(value: Row[string] | undefined): string {
   if (value === undefined || value === null) return "";
+  if (typeof value === "string" && value.length > cellMax) return `${value.slice(0, cellMax)}…`;
   if (typeof value !== "number" || Number.isInteger(value)) return String(value);
   return String(Number(value.toPrecision(4)));
 }

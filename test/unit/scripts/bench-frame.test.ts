@@ -74,6 +74,12 @@ test("the table names what falls short", () => {
   expect(text).toContain("1.235");
 });
 
+test("the table shows the beginning of a long cell", () => {
+  const text = printable({ ...report, rows: [{ note: "x".repeat(500) }] });
+  expect(text).toContain("x…");
+  expect(text).not.toContain("x".repeat(200));
+});
+
 test("median", () => {
   expect(median([3, 1, 2])).toBe(2);
   expect(median([4, 1, 2, 3])).toBe(2.5);
