@@ -9,7 +9,7 @@
  *    one of which is the Reshape of its flat form → the operator on the flat forms, which are made where there
  *    is none, and Reshape of its output; constants are vectors or scalars. So a Reshape moves on until
  *    something needs the dims.
- * Reshapes that nothing reads then go.
+ * Reshapes that nothing reads then go. A model in which they do not become fewer stays as it is.
  */
 import type { Dim, Graph } from "../../onnx/graph.ts";
 import type { Model } from "../../onnx/model.ts";
@@ -32,15 +32,11 @@ export const mergeReshapes = definePass({
   async run({ workbench }, model) {
     const before = reshapesOf(model).length;
     if (before < 2 || model.opset < opsetMin) return counted("merged", 0, { left: before });
-    const { graph } = model;
-    const lengthsOf = await inferLengths(model, workbench);
-    const sweep: Sweep = { graph, lengthsOf, flat: new Map() };
-    for (const node of graph.sortedNodes()) {
-      if (node.is("Reshape")) mergeReshape(sweep, node);
-      else moveBehind(sweep, node);
-    }
-    for (const node of reshapesOf(model).reverse()) dropUnread(graph, node);
-    const left = reshapesOf(model).length;
+    const merged = model.clone();
+    sweepOver(merged, await inferLengths(model, workbench));
+    const left = reshapesOf(merged).length;
+    if (left >= before) return counted("merged", 0, { left: before });
+    model.replaceWith(merged);
     return counted("merged", before - left, { left });
   },
 });
@@ -54,6 +50,16 @@ interface Sweep {
 
 function reshapesOf({ graph }: Model): Node[] {
   return graph.sortedNodes().filter((node) => node.is("Reshape"));
+}
+
+function sweepOver(model: Model, lengthsOf: LengthsOf): void {
+  const { graph } = model;
+  const sweep: Sweep = { graph, lengthsOf, flat: new Map() };
+  for (const node of graph.sortedNodes()) {
+    if (node.is("Reshape")) mergeReshape(sweep, node);
+    else moveBehind(sweep, node);
+  }
+  for (const node of reshapesOf(model).reverse()) dropUnread(graph, node);
 }
 
 /** Cases 1 and 2; notes flat forms. */
@@ -98,14 +104,11 @@ function moveBehind(sweep: Sweep, node: Node): void {
   if (output === undefined || dims === undefined || others.some((name) => name !== "")) return;
   if (dims.length <= 2 || typeof dims.at(-1) !== "number") return;
   if (factOf(node)?.keepsRows?.(node, dims.length) !== true) return;
-  const values = node.inputs.filter((name) => !isVector(graph, name));
-  const isReshaped = values.some((name) => {
-    const producer = graph.producerOf(name);
-    return producer?.is("Reshape") && producer.input(0) === flat.get(name);
-  });
-  if (!isReshaped || !haveRowsOf(values.map(lengthsOf), dims)) return;
-  const shape = constantShape(graph, `${output}_shape`, dims);
-  if (shape === undefined) return;
+  const values = [...new Set(node.inputs)].filter((name) => !isVector(graph, name));
+  const back = values
+    .map((name) => graph.producerOf(name))
+    .find((each) => each?.is("Reshape") && each.input(0) === flat.get(each.output(0)));
+  if (back === undefined || !haveRowsOf(values.map(lengthsOf), dims)) return;
   const inputs = node.inputs.map((name) => (isVector(graph, name) ? name : rowsOf(sweep, name)));
   const rows = graph.uniqueName(`${output}_flat`);
   graph.removeNode(node);
@@ -118,7 +121,7 @@ function moveBehind(sweep: Sweep, node: Node): void {
     // Along the last axis, which is what an absent axis means.
     copiedAttributes: node.proto.attribute.filter(({ name }) => name !== "axis"),
   });
-  graph.addNode({ opType: "Reshape", inputs: [rows, shape], outputs: [output] });
+  graph.addNode({ opType: "Reshape", inputs: [rows, back.input(1)], outputs: [output] });
   flat.set(output, rows);
 }
 

@@ -91,6 +91,28 @@ describe("an operator that keeps rows by themselves", () => {
     expect(operators).toEqual(["Reshape", "MatMul", each.opType, "MatMul"]);
   });
 
+  it("moves on a shape that is computed", async () => {
+    const shape = [node("Shape", ["x"], ["computed"]), node("Reshape", ["m2", "computed"], ["m"])];
+    const { operators } = await merged(
+      [flattened, product, ...shape, node("Relu", ["m"], ["a"]), again, last],
+      { inputShape: ["n", "m", 8] },
+    );
+    // What computed the shape is left to `remove-dead-nodes`.
+    expect(operators).toEqual(["Reshape", "MatMul", "Shape", "Relu", "MatMul"]);
+  });
+
+  it("stays where as many Reshapes would be needed behind it", async () => {
+    const { operators } = await merged(
+      [flattened, product, back, node("Relu", ["m"], ["r"]), node("Sigmoid", ["m"], ["s"])].concat(
+        node("Add", ["r", "places"], ["y"]),
+        node("Add", ["s", "places"], ["z"]),
+      ),
+      { outputs: ["y", "z"] },
+    );
+    expect(operators.slice(0, 3)).toEqual(["Reshape", "MatMul", "Reshape"]);
+    expect(operators.filter((each) => each === "Reshape")).toHaveLength(2);
+  });
+
   it("takes the flat form of what is added, too", async () => {
     const { operators } = await between(node("Add", ["m", "x"], ["s"]), node("Relu", ["s"], ["a"]));
     expect(operators).toEqual(["Reshape", "MatMul", "Add", "Relu", "MatMul"]);
