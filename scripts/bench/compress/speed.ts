@@ -10,7 +10,8 @@ import { calibrationOf, type Subject } from "./subject.ts";
 /** A round of one file lasts about this long, so that the clock's steps vanish in it. */
 const roundMs = 2;
 const repeatsMax = 400;
-const openings = 4;
+/** Of three copies of one file the slowest looked up to 10 % slower with 4 openings, 4 % with 10 (2026-12). */
+const openings = 10;
 
 /** Milliseconds of CPU per inference of one sample, by the files' names. */
 export async function cpuTimesMs(
